@@ -1,8 +1,8 @@
-//! What the agent adds to a model that answers at once.
+//! How much time the agent adds to a model that answers at once.
 //!
-//! Owns a scripted model and the sessions it is asked in. What a prompt says picks the answer, so
-//! that a measurement can be repeated in one session and the history grows by what was measured.
-//! All of it goes through the daemon: a moment is when a push has been read here.
+//! Owns a scripted model and the sessions in which it is prompted. The text of a prompt selects the answer,
+//! so that a measurement can be repeated in one session while its history grows.
+//! Everything goes through the daemon; the time of an event is when its push has been read here.
 
 use std::fs;
 use std::path::Path;
@@ -16,23 +16,23 @@ use crate::memory::Memory;
 use crate::report::{Report, Row, Samples, Size, Time};
 use crate::server::{Message, Place, Server};
 
-/// Messages of history at which everything is measured.
+/// The lengths of history, in messages, at which everything is measured.
 const HISTORIES: [usize; 2] = [10, 1_000];
-/// Turns without a tool that are measured at each.
+/// How many turns without a tool are measured at each length.
 const TURNS: usize = 200;
-/// Turns with a command.
+/// How many turns with a command are measured at each length.
 const COMMANDS: usize = 50;
 /// How long a push may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Before each sample with a command or a check, as in the group `spawn`: in it the next idle shim
-/// starts.
+/// The pause before each sample with a command or a check, as in the group `spawn`: the next idle shim
+/// starts during it.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Output of the task that is looked into, in pieces with a pause after each, so that it lasts long
-/// enough to be looked into often.
+/// The number and the bytes of the pieces that the checked task writes, with a pause after each, so that it
+/// lasts long enough for many checks.
 const PIECES: u64 = 40;
 const PIECE: u64 = 5_000_000;
 
-/// A session with a model that does what the prompt says in one word.
+/// A session with a model whose answer is selected by one word in the prompt.
 struct Talk {
     server: Server,
     session: String,
@@ -56,7 +56,7 @@ impl Talk {
         Ok(talk)
     }
 
-    /// Begins a session.
+    /// Creates a session.
     fn open(&mut self) -> Outcome<()> {
         let here = json!({ "cwd": self.place.path().join("work"), "mcpServers": [] });
         let made = self.server.call("session/new", &here)?.result;
@@ -65,19 +65,19 @@ impl Talk {
         Ok(())
     }
 
-    /// Says a word, waits for the end of the turn, and returns how long it took. What was pushed
-    /// meanwhile is still to be read.
+    /// Prompts with a word, waits for the end of the turn, and returns how long it took. The pushes of the
+    /// turn are left for the caller to read.
     fn say(&mut self, word: &str) -> Outcome<u64> {
         let prompt = json!([{ "type": "text", "text": word }]);
         let params = json!({ "sessionId": self.session, "prompt": prompt });
         let reply = self.server.call("session/prompt", &params)?;
         match reply.result["stopReason"].as_str() {
             Some("end_turn") => Ok(reply.took),
-            _ => Err(format!("a turn ended oddly: {}", reply.result).into()),
+            _ => Err(format!("a turn did not end with `end_turn`: {}", reply.result).into()),
         }
     }
 
-    /// A turn without a tool; its pushes are read and forgotten.
+    /// Runs a turn without a tool; reads its pushes and discards them.
     fn turn(&mut self) -> Outcome<u64> {
         let took = self.say("say")?;
         self.heard("said")?;
@@ -85,17 +85,17 @@ impl Talk {
         Ok(took)
     }
 
-    /// The next push that fits; others are forgotten.
+    /// Reads pushes until one fits; discards the others.
     fn next<T>(&mut self, fits: impl Fn(&Message) -> Option<T>) -> Outcome<T> {
         loop {
-            let push = self.server.push(PATIENCE)?.ok_or("a push does not come")?;
+            let push = self.server.push(PATIENCE)?.ok_or("no push arrived in time")?;
             if let Some(found) = fits(&push) {
                 return Ok(found);
             }
         }
     }
 
-    /// When the model said this.
+    /// When this text of the model arrived.
     fn heard(&mut self, text: &str) -> Outcome<u64> {
         self.next(|push| {
             let update = &push.body["params"]["update"];
@@ -105,7 +105,7 @@ impl Talk {
         })
     }
 
-    /// The moment that a task wrote down, and when its end was told.
+    /// The time that a task wrote to its output, and when the push of its end arrived.
     fn moment(&mut self) -> Outcome<(u64, u64)> {
         let (text, at) = self.next(|push| {
             let head = &push.body["params"]["notification"]["preview"]["head"];
@@ -114,7 +114,7 @@ impl Talk {
         Ok((text.as_str().ok_or("an end without a preview")?.trim().parse()?, at))
     }
 
-    /// A turn that checks the newest task; how long it took, and whether an end was told meanwhile.
+    /// Runs a turn that checks the newest task; returns how long it took, and whether a task ended meanwhile.
     fn look(&mut self) -> Outcome<(u64, bool)> {
         let took = self.say("look")?;
         let mut ended = false;
@@ -124,7 +124,7 @@ impl Talk {
         Ok((took, ended))
     }
 
-    /// Sees to a history of this many messages, or not many more.
+    /// Brings the history to this many messages, or a few more.
     fn at(&mut self, messages: usize) -> Outcome<()> {
         if self.messages > messages + messages.max(30) {
             self.server.call("session/close", &json!({ "sessionId": self.session }))?;
@@ -137,7 +137,7 @@ impl Talk {
     }
 }
 
-/// The answers, by what is asked.
+/// The model's script: an answer for each prompt.
 fn script() -> Outcome<String> {
     let moment = moment()?;
     let later = format!("sleep 0.05; {moment}");
@@ -154,7 +154,7 @@ fn script() -> Outcome<String> {
     };
     let say = |when: &str, text: &str| format!("[[turn]]\nwhen = \"{when}\"\ntext = \"{text}\"\n");
     Ok([
-        // Those out of the sequence are looked at in this order.
+        // Turns with `when` are tried in this order.
         say("<background-results>", "woken"),
         say("started in the background", "control"),
         say("exited 0", "done"),
@@ -178,14 +178,15 @@ fn shell() -> Outcome<String> {
     Ok(bash.into_iter().find(|bash| Path::new(bash).is_file()).unwrap_or("/bin/sh".to_owned()))
 }
 
-/// The command line that writes the clock down.
+/// The command line that writes the time to its output.
 fn moment() -> Outcome<String> {
     let this = std::env::current_exe()?;
     let this = this.to_str().ok_or("the path of this program is not UTF-8")?;
     Ok(format!("exec '{this}' {MOMENT}"))
 }
 
-/// A whole turn, a tool call to its command, control back, and an end to the call that hears of it.
+/// Measures whole turns, the time from a tool call to its command, until the model continues, and from a task's
+/// end to the model's call that reports it.
 pub(crate) fn overhead(report: &mut Report) -> Outcome<()> {
     let mut talk = Talk::new()?;
     for history in HISTORIES {
@@ -274,7 +275,7 @@ fn background(report: &mut Report, talk: &mut Talk, history: usize) -> Outcome<(
     })
 }
 
-/// A task that writes 200 MB, looked into by turn after turn, beside one that writes nothing.
+/// Measures turns that check a task which writes 200 MB, compared with one that writes nothing.
 pub(crate) fn flood(report: &mut Report) -> Outcome<()> {
     let mut talk = Talk::new()?;
     talk.say("idle")?;

@@ -1,7 +1,7 @@
-//! The bare calls that the daemon is compared with.
+//! The bare system calls with which the daemon is compared.
 //!
-//! Owns `posix_spawn` and `waitpid` as directly as Rust lets one have them. Nothing here waits,
-//! retries or records: that is the point of the comparison.
+//! Calls `posix_spawn` and `waitpid` as directly as Rust permits. For the comparison, nothing here
+//! waits otherwise, retries or records.
 
 use std::ffi::{CStr, CString};
 use std::io::{Read, Write};
@@ -17,10 +17,10 @@ use nix::unistd::Pid;
 
 use crate::Outcome;
 
-/// The argument that makes this program write the time and end.
+/// The argument with which this program only writes the time and exits.
 pub(crate) const MOMENT: &str = "moment";
 
-/// Nanoseconds of the clock that every process of the machine shares.
+/// Nanoseconds of the monotonic clock, which all processes of the machine share.
 pub(crate) fn now() -> u64 {
     let time = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has this clock");
     time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
@@ -29,14 +29,14 @@ pub(crate) fn now() -> u64 {
 /// Writes the time to standard output as the last thing this process does.
 pub(crate) fn tell_the_moment() -> ExitCode {
     let mut out = std::io::stdout().lock();
-    // The newline makes it one write, at once.
+    // The newline flushes the line-buffered output in one write.
     match out.write_all(format!("{}\n", now()).as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
 }
 
-/// A command that can be started again and again, all text made beforehand.
+/// A command that can be started repeatedly; its strings are allocated in advance.
 pub(crate) struct Bare {
     program: CString,
     arguments: Vec<CString>,
@@ -66,7 +66,7 @@ impl Bare {
         Ok(posix_spawn(program, actions, &attributes, &self.arguments, &self.environment)?)
     }
 
-    /// Starts it and says how long the call took.
+    /// Starts it; returns its pid and how long the call took.
     pub(crate) fn spawn(&self) -> Outcome<(Pid, u64)> {
         let actions = PosixSpawnFileActions::init()?;
         let from = now();
@@ -74,7 +74,7 @@ impl Bare {
         Ok((pid, now() - from))
     }
 
-    /// Starts it, waits for its end, and says how long both took.
+    /// Starts it, waits until it exits, and returns how long both took.
     pub(crate) fn run(&self) -> Outcome<u64> {
         let from = now();
         let (pid, _) = self.spawn()?;
@@ -82,19 +82,19 @@ impl Bare {
         Ok(now() - from)
     }
 
-    /// Runs a program that tells its last moment; returns how much later its parent knew.
+    /// Runs a program that writes the time before it exits; returns how much later `waitpid` returned.
     pub(crate) fn end(&self) -> Outcome<u64> {
         let [_, moment, known] = self.moments()?;
         Ok(known - moment)
     }
 
-    /// Runs a program that tells its last moment; returns how long it took to get there.
+    /// Runs a program that writes the time before it exits; returns how long after its start that was.
     pub(crate) fn begin(&self) -> Outcome<u64> {
         let [from, moment, _] = self.moments()?;
         Ok(moment - from)
     }
 
-    /// Before the start of a program, the moment it tells, and the moment its parent knew its end.
+    /// Runs a program; returns the time before its start, the time that it writes, and the time after `waitpid`.
     fn moments(&self) -> Outcome<[u64; 3]> {
         let (mut read, write) = std::io::pipe()?;
         nix::fcntl::fcntl(&write, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
@@ -112,7 +112,7 @@ impl Bare {
     }
 }
 
-/// Waits for the end of a process.
+/// Waits until a process exits.
 pub(crate) fn reap(pid: Pid) -> Outcome<()> {
     waitpid(pid, None)?;
     Ok(())

@@ -1,4 +1,4 @@
-//! What a task does to the machine that never stops writing.
+//! The load on the machine of a task that never stops writing.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -12,12 +12,12 @@ use crate::memory::Memory;
 use crate::report::{Report, Row, Samples, Size, Time};
 use crate::server::Place;
 
-/// Seconds that `yes` runs, unless `MEANWHILE_BENCH_SECONDS` says otherwise.
+/// How many seconds `yes` runs, unless `MEANWHILE_BENCH_SECONDS` is set.
 const SECONDS: u64 = 10;
-/// Time between two looks.
+/// The time between two checks.
 const EVERY: Duration = Duration::from_millis(20);
 
-/// `yes`, with a subscriber that reads all it is sent and a client that keeps asking.
+/// Measures `yes`, with a client that is subscribed to its output, reads all pushes, and checks the task regularly.
 pub(crate) fn yes(report: &mut Report) -> Outcome<()> {
     let seconds = match std::env::var("MEANWHILE_BENCH_SECONDS") {
         Ok(text) => text.parse()?,
@@ -92,7 +92,7 @@ pub(crate) fn yes(report: &mut Report) -> Outcome<()> {
     })
 }
 
-/// Bytes that the files below a directory take on disk. One that goes away meanwhile takes none.
+/// How many bytes the files below a directory take on disk; files that are removed meanwhile count as 0.
 fn on_disk(directory: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(directory) else { return 0 };
     entries

@@ -1,4 +1,4 @@
-//! How long until a spawn is answered, and until an end is told.
+//! How long a spawn takes to be answered, and an end to be pushed.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use crate::bare::{self, Bare, MOMENT};
 use crate::report::{Report, Row, Samples, Time};
 use crate::server::Place;
 
-/// Samples of each kind.
+/// The number of samples of each kind.
 const SAMPLES: usize = 200;
-/// Before each sample at an agent's pace: a model call takes far longer, but long enough for the
-/// processor to idle and for everything behind the reply to be done.
+/// The pause before each sample at an agent's pace. A model call takes far longer, but this is long enough for
+/// the processor to become idle and for all work after the reply to be done.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Spawns of one burst, and how many bursts.
+/// The number of spawns in a burst, and the number of bursts.
 const BURST: usize = 20;
 const BURSTS: usize = 10;
 
-/// From the request's first byte to the reply, beside what `posix_spawn` alone takes to return.
+/// Measures from the request's first byte to the reply, compared with a call of `posix_spawn`.
 pub(crate) fn spawn(report: &mut Report) -> Outcome<()> {
     let place = Place::new()?;
     let mut server = place.serve()?;
@@ -81,7 +81,7 @@ fn spawn_row(pace: &str, ours: &Samples, theirs: &Samples, judged: bool) -> Row 
     }
 }
 
-/// From a task's last instruction to the push in the client's hands, beside `waitpid` returning.
+/// Measures from a task's last instruction until the client has read the push, compared with `waitpid`.
 pub(crate) fn end(report: &mut Report) -> Outcome<()> {
     let place = Place::new()?;
     let mut server = place.serve()?;
@@ -98,7 +98,7 @@ pub(crate) fn end(report: &mut Report) -> Outcome<()> {
         let push = server.ended()?;
         let head = &push.body["params"]["notification"]["preview"]["head"];
         let moment: u64 = head.as_str().ok_or("a push without a preview")?.trim().parse()?;
-        // The first ones warm both up.
+        // The first samples are for warming up.
         if sample >= 10 {
             theirs.add(bare);
             ours.add(push.at - moment);

@@ -1,4 +1,4 @@
-//! How soon the daemon is there, and what it and its tasks hold in memory.
+//! How fast the daemon starts, and how much memory it and its tasks use.
 
 use std::fs;
 use std::process::Stdio;
@@ -11,21 +11,21 @@ use crate::bare::now;
 use crate::report::{Report, Row, Samples, Size, Time};
 use crate::server::Place;
 
-/// Daemons started.
+/// How many daemons are started for the figures of the group `start`.
 const STARTS: usize = 30;
-/// Tasks that run at once.
+/// How many tasks run at once.
 const TASKS: usize = 100;
 
-/// Memory of a process, in bytes (`/proc/PID/smaps_rollup`, proc_pid_smaps(5)).
+/// The memory of a process, in bytes (`/proc/PID/smaps_rollup`, proc_pid_smaps(5)).
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Memory {
-    /// All pages it sees.
+    /// All resident pages.
     pub(crate) resident: u64,
-    /// Pages that it shares with no other process, of files or not.
+    /// Pages that it shares with no other process, including those of files.
     private: u64,
-    /// Of these, those that are not a file's.
+    /// Pages that do not belong to a file.
     anonymous: u64,
-    /// Every page divided by the number of those who share it.
+    /// Each page divided by the number of processes that share it.
     share: u64,
 }
 
@@ -47,7 +47,7 @@ impl Memory {
     }
 }
 
-/// From nothing to the reply to `initialize`.
+/// Measures from the start of the process to the reply to `initialize`.
 pub(crate) fn start(report: &mut Report) -> Outcome<()> {
     let place = Place::new()?;
     drop(place.serve()?);
@@ -86,7 +86,7 @@ pub(crate) fn start(report: &mut Report) -> Outcome<()> {
     })
 }
 
-/// What an idle daemon holds, and what each running task adds beyond its command's own.
+/// Measures the memory of an idle daemon, and what each running task adds to that of its command.
 pub(crate) fn resident(report: &mut Report) -> Outcome<()> {
     let place = Place::new()?;
     let mut server = place.serve()?;
@@ -152,12 +152,12 @@ pub(crate) fn resident(report: &mut Report) -> Outcome<()> {
     })
 }
 
-/// The parent of a task's leader is its shim.
+/// The parent of a process; that of a task's leader is its shim.
 fn parent(pid: u64) -> Outcome<u32> {
     status(&format!("/proc/{pid}/status"), "PPid:").map(|parent| parent as u32)
 }
 
-/// Bytes the kernel holds for the page tables of a process; in no figure of `smaps`.
+/// How many bytes the page tables of a process take, which no figure of `smaps` includes.
 fn page_tables(pid: u32) -> Outcome<u64> {
     Ok(status(&format!("/proc/{pid}/status"), "VmPTE:")? * 1_024)
 }

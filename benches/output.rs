@@ -1,4 +1,4 @@
-//! How fast output is captured.
+//! How fast the shim captures output.
 
 use std::fs;
 
@@ -9,12 +9,12 @@ use crate::bare::{Bare, now};
 use crate::report::{Report, Row, Samples};
 use crate::server::Place;
 
-/// Bytes of one output.
+/// How many bytes a task writes.
 const BYTES: u64 = 1_000_000_000;
-/// Rounds of each kind.
+/// How many rounds of each kind are measured.
 const ROUNDS: usize = 5;
 
-/// A gigabyte of output, beside the same command with `> file`.
+/// Measures a gigabyte of output, compared with the same command and `> file`.
 pub(crate) fn captured(report: &mut Report) -> Outcome<()> {
     let place = Place::new()?;
     let mut server = place.serve()?;
@@ -32,7 +32,7 @@ pub(crate) fn captured(report: &mut Report) -> Outcome<()> {
         let (mut ours, mut theirs) = (Samples::default(), Samples::default());
         for _ in 0..ROUNDS {
             theirs.add(plain.run()?);
-            // Its pages must not be written back while the other is measured.
+            // The kernel must not write back its pages while the next command is measured.
             fs::remove_file(&file)?;
             let from = now();
             let (id, _) = server.spawn(&json!(command))?;

@@ -1,8 +1,8 @@
-//! The command line, beside pueue's where that is installed.
+//! The command line, compared with that of pueue if it is installed.
 //!
-//! pueue (crates.io) is the nearest thing people use today: a daemon that runs commands in the
-//! background and keeps their results. It runs here on a store of its own, with as many tasks at
-//! once as there are, so that it is measured and not its queue.
+//! pueue (crates.io) is the most similar tool in use: a daemon that runs commands in the background and
+//! keeps their results. Here it has its own store, and runs all tasks in parallel, so that its queue does
+//! not affect the figures.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -13,14 +13,14 @@ use crate::bare::{Bare, now};
 use crate::report::{Report, Row, Samples};
 use crate::server::Place;
 
-/// Samples of one command.
+/// The number of samples for one command.
 const SAMPLES: usize = 30;
-/// Short tasks of one round, each spawned by a process of its own.
+/// The number of short tasks in one round, each spawned by a separate process.
 const TASKS: usize = 100;
-/// How long pueue's daemon may take to be there.
+/// How long pueue's daemon may take to start.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// `spawn`, `wait` and both together, as a person or a script calls them.
+/// Measures `spawn`, `wait` and both together, as a person or a script runs them.
 pub(crate) fn command_lines(report: &mut Report) -> Outcome<()> {
     let place = Place::new()?;
     let pueue = Pueue::start(&place)?;
@@ -48,7 +48,7 @@ pub(crate) fn command_lines(report: &mut Report) -> Outcome<()> {
         ..Row::default()
     })?;
 
-    // From the end of a command of 0.2 s to the end of the process that waits for it.
+    // From the end of a command that takes 0.2 s until the process that waits for it exits.
     let (mut waits, mut theirs) = (Samples::default(), Samples::default());
     for _ in 0..SAMPLES / 3 {
         let (id, _) = spawn(&place, "sleep 0.2; date +%s%N")?;
@@ -93,7 +93,7 @@ pub(crate) fn command_lines(report: &mut Report) -> Outcome<()> {
     })
 }
 
-/// `meanwhile spawn`; returns the id and how long the process took.
+/// Runs `meanwhile spawn`; returns the task's id and how long the process took.
 fn spawn(place: &Place, line: &str) -> Outcome<(String, u64)> {
     let mut command = place.meanwhile(&["spawn", "--json", "--", "/bin/sh", "-c", line]);
     let from = now();
@@ -107,7 +107,7 @@ fn spawn(place: &Place, line: &str) -> Outcome<(String, u64)> {
     Ok((task["id"].as_str().ok_or("no id from `spawn --json`")?.to_owned(), took))
 }
 
-/// How long after the moment that a task wrote down the process that waits for it is gone.
+/// Runs the process that waits for a task; returns how long after the time that the task wrote it exits.
 fn after_end(place: &Place, wait: &mut Command, id: &str) -> Outcome<u64> {
     timed(wait)?;
     let known = wall_clock()?;
@@ -116,7 +116,7 @@ fn after_end(place: &Place, wait: &mut Command, id: &str) -> Outcome<u64> {
     Ok(known.saturating_sub(moment))
 }
 
-/// Nanoseconds of the clock that `date` shows.
+/// Nanoseconds of the wall clock, as `date +%s%N` prints them.
 fn wall_clock() -> Outcome<u64> {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     Ok(u64::try_from(since.as_nanos())?)
@@ -129,14 +129,14 @@ fn timed(command: &mut Command) -> Outcome<u64> {
     if status.success() { Ok(took) } else { Err(format!("{command:?}: {status}").into()) }
 }
 
-/// pueue's daemon, on a store of its own.
+/// pueue's daemon, with its own store.
 struct Pueue {
     daemon: Child,
     settings: String,
 }
 
 impl Pueue {
-    /// `None`: it is not installed.
+    /// Starts it; `None` if pueue is not installed.
     fn start(place: &Place) -> Outcome<Option<Self>> {
         let folder = place.path().join("pueue");
         fs::create_dir_all(&folder)?;
@@ -165,7 +165,7 @@ impl Pueue {
         // 0: without limit.
         while timed(&mut pueue.client(&["parallel", "0"])).is_err() {
             if from.elapsed() > PATIENCE {
-                return Err("pueue's daemon does not answer".into());
+                return Err("pueue's daemon did not answer in time".into());
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -183,7 +183,7 @@ impl Pueue {
         command
     }
 
-    /// As [`after_end`], for pueue.
+    /// Does the same as [`after_end`] for pueue.
     fn wait_after_end(&self, place: &Place) -> Outcome<u64> {
         let file = place.path().join("moment");
         let shown = file.to_str().ok_or("the path of the build is not UTF-8")?;

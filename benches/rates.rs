@@ -1,4 +1,4 @@
-//! How many short tasks a second.
+//! How many short tasks run per second.
 
 use serde_json::json;
 
@@ -7,14 +7,14 @@ use crate::bare::{Bare, now};
 use crate::report::{Report, Row, Samples};
 use crate::server::{Place, Server};
 
-/// Tasks of one round.
+/// The number of tasks in one round.
 const TASKS: usize = 500;
-/// Rounds of each kind.
+/// How many rounds of each kind are measured.
 const ROUNDS: usize = 5;
-/// Spawns that a client has under way at once. More only wait in the pipe.
+/// How many spawns a client sends before it waits for a reply. More would only wait in the pipe.
 const WINDOW: usize = 32;
 
-/// 500 tasks spawned, ended and drained, beside as many `posix_spawn` and `waitpid` one by one.
+/// Measures 500 tasks from spawn to drain, compared with as many calls of `posix_spawn` and `waitpid` in sequence.
 pub(crate) fn short_tasks(report: &mut Report) -> Outcome<()> {
     let place = Place::new()?;
     let mut server = place.serve()?;
@@ -31,7 +31,7 @@ pub(crate) fn short_tasks(report: &mut Report) -> Outcome<()> {
             theirs.add(now() - from);
             ours.add(tasks(&mut server, window)?);
         }
-        // A rate is the inverse of a time, so their ratio is the other way round.
+        // A rate is the inverse of a time, so the ratio of the times is inverted.
         let ratio = theirs.p50() / ours.p50();
         let rate = |samples: &Samples| format!("{:.0}/s", TASKS as f64 * 1e9 / samples.p50());
         let faults = match server.repeated() {
@@ -50,14 +50,14 @@ pub(crate) fn short_tasks(report: &mut Report) -> Outcome<()> {
     Ok(())
 }
 
-/// Spawns, waits for every end, drains; returns how long all of it took.
+/// Spawns tasks, waits for all ends, and drains; returns how long it took in all.
 fn tasks(server: &mut Server, window: usize) -> Outcome<u64> {
     let params = json!({ "command": "true" });
     let from = now();
     let mut under_way = std::collections::VecDeque::new();
     for _ in 0..TASKS {
         if under_way.len() == window {
-            server.reply(under_way.pop_front().ok_or("a window of none")?)?;
+            server.reply(under_way.pop_front().ok_or("the window is 0")?)?;
         }
         under_way.push_back(server.send("task/spawn", &params)?);
     }

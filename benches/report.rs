@@ -1,6 +1,6 @@
-//! The table.
+//! The table of results.
 //!
-//! Owns samples, their percentiles, and how a row reads. It never decides what is measured.
+//! Owns samples, their percentiles, and the format of a row. It never decides what is measured.
 
 use std::fmt::{self, Display};
 use std::fs;
@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::Outcome;
 
-/// Times or sizes of one thing, taken again and again.
+/// Repeated measurements of one time or size.
 #[derive(Debug, Default)]
 pub(crate) struct Samples(Vec<u64>);
 
@@ -22,7 +22,7 @@ impl Samples {
         self.0.len()
     }
 
-    /// The sample that this part of all is not above, from 0 to 1.
+    /// The quantile at `part`, from 0 to 1.
     pub(crate) fn at(&self, part: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
@@ -34,13 +34,13 @@ impl Samples {
         self.at(0.5)
     }
 
-    /// Median and 90th percentile, read as nanoseconds.
+    /// The median and the 90th percentile, as times; the samples are nanoseconds.
     pub(crate) fn times(&self) -> String {
         format!("{} (p90 {})", Time(self.p50()), Time(self.at(0.9)))
     }
 }
 
-/// Nanoseconds, for people.
+/// Nanoseconds, displayed with a readable unit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Time(pub(crate) f64);
 
@@ -57,7 +57,7 @@ impl Display for Time {
     }
 }
 
-/// Bytes, for people.
+/// Bytes, displayed with a readable unit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Size(pub(crate) f64);
 
@@ -78,19 +78,19 @@ impl Display for Size {
 pub(crate) struct Row {
     /// What was measured.
     pub(crate) what: String,
-    /// What this program does.
+    /// The figure of this program.
     pub(crate) ours: String,
-    /// What it is compared with.
+    /// The figure with which it is compared.
     pub(crate) bare: String,
-    /// Ours by the bare one.
+    /// The first divided by the second, or the inverse for rates.
     pub(crate) ratio: Option<f64>,
-    /// What it is meant to be, and whether it is.
+    /// The target, and whether it was met.
     pub(crate) target: Option<(String, bool)>,
-    /// How many samples of each.
+    /// The number of samples of each figure.
     pub(crate) samples: usize,
 }
 
-/// Where the table goes.
+/// Writes the table to standard output.
 pub(crate) struct Report {
     out: StdoutLock<'static>,
     met: usize,
@@ -102,7 +102,7 @@ impl Report {
         Self { out, met: 0, missed: Vec::new() }
     }
 
-    /// Says what the figures were taken on, and begins the table.
+    /// Writes a description of the machine, and the head of the table.
     pub(crate) fn machine(&mut self) -> Outcome<()> {
         let cores = std::thread::available_parallelism()?;
         let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -124,7 +124,7 @@ impl Report {
         Ok(())
     }
 
-    /// Writes a line, at once: a run takes minutes.
+    /// Writes a row and flushes it, because a run takes minutes.
     pub(crate) fn row(&mut self, row: &Row) -> Outcome<()> {
         let ratio = row.ratio.map_or(String::new(), |ratio| format!("{ratio:.2}"));
         let (target, met) = match &row.target {
@@ -149,14 +149,14 @@ impl Report {
         Ok(self.out.flush()?)
     }
 
-    /// A group that could not be measured.
+    /// Writes a row for a group that could not be measured.
     pub(crate) fn broken(&mut self, group: &str, error: &dyn std::error::Error) -> Outcome<()> {
         self.missed.push(format!("{group}: not measured"));
         writeln!(self.out, "| {group}: not measured: {error} | | | | | **no** | | |")?;
         Ok(self.out.flush()?)
     }
 
-    /// The sum.
+    /// Writes how many targets were met, and which were missed.
     pub(crate) fn close(&mut self) -> Outcome<()> {
         writeln!(self.out, "\n{} targets met, {} missed", self.met, self.missed.len())?;
         for missed in &self.missed {
@@ -166,13 +166,13 @@ impl Report {
     }
 }
 
-/// The load of the last minute: a row taken on a busy machine says so.
+/// The load average of the last minute, which shows that a row was measured on a busy machine.
 fn load() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().unwrap_or("unknown").to_owned()
 }
 
-/// The type of the file system that holds a directory, by the longest mount point above it.
+/// The type of the file system of a directory, which is that of the longest mount point above it.
 fn file_system(of: &Path) -> String {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     mounts

@@ -1,7 +1,7 @@
-//! A client of the real daemon, and the place its store lives in.
+//! A client of the real daemon, and the directories that the daemon uses.
 //!
-//! Owns the child process and its pipes. It reads on the thread that measures, without a runtime,
-//! so that a figure is the daemon's time and not the client's.
+//! Owns the child process and its pipes. It reads on the measuring thread, without an async runtime, so
+//! that a figure is the daemon's time and not the client's.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::Outcome;
 use crate::bare::now;
 
-/// How long the daemon may be silent before a measurement is given up.
+/// How long the daemon may send nothing before the measurement fails.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A state directory, settings and a workspace, all temporary.
@@ -26,8 +26,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// A new one, on the file system of the build: `/tmp` is memory on many machines, and a state
-    /// directory is not.
+    /// Creates one on the file system of the build, because `/tmp` is in memory on many machines, and a state
+    /// directory usually is not.
     pub(crate) fn new() -> Outcome<Self> {
         let root =
             tempfile::Builder::new().prefix("bench").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
@@ -37,7 +37,7 @@ impl Place {
         Ok(Self { root })
     }
 
-    /// One that keeps more finished tasks than the default.
+    /// Creates one whose store keeps this many finished tasks.
     pub(crate) fn keeping(tasks: u32) -> Outcome<Self> {
         let place = Self::new()?;
         let settings = place.root.path().join("config/meanwhile/config.toml");
@@ -53,7 +53,7 @@ impl Place {
         self.root.path().join("state")
     }
 
-    /// The binary, on this store.
+    /// A command that runs the binary with this store.
     pub(crate) fn meanwhile(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_meanwhile"));
         command
@@ -69,38 +69,38 @@ impl Place {
         command
     }
 
-    /// Starts a daemon and shakes hands with it.
+    /// Starts a daemon and initializes it.
     pub(crate) fn serve(&self) -> Outcome<Server> {
         let mut server = self.serve_raw()?;
         server.initialize()?;
         Ok(server)
     }
 
-    /// The same in a workspace of its own.
+    /// Starts and initializes a daemon in this workspace.
     pub(crate) fn serve_in(&self, workspace: &Path) -> Outcome<Server> {
         let mut server = Server::start(self.meanwhile(&["serve"]).current_dir(workspace))?;
         server.initialize()?;
         Ok(server)
     }
 
-    /// Starts a daemon, without a word to it.
+    /// Starts a daemon without sending it anything.
     pub(crate) fn serve_raw(&self) -> Outcome<Server> {
         Server::start(&mut self.meanwhile(&["serve"]))
     }
 }
 
-/// A message of the daemon.
+/// A message from the daemon.
 pub(crate) struct Message {
-    /// When all of it was here.
+    /// When it had been read completely.
     pub(crate) at: u64,
-    /// Its bytes on the wire.
+    /// Its length on the wire.
     pub(crate) bytes: usize,
     pub(crate) body: Value,
 }
 
-/// A reply.
+/// A successful reply from the daemon.
 pub(crate) struct Reply {
-    /// From before the request was written until the reply was read.
+    /// The time from before the request was written until the reply was read.
     pub(crate) took: u64,
     pub(crate) result: Value,
 }
@@ -112,9 +112,9 @@ pub(crate) struct Server {
     from: ChildStdout,
     buffer: Vec<u8>,
     pushes: VecDeque<Message>,
-    /// Replies to requests that are not waited for yet: several under way are answered in any order.
+    /// Replies that arrived before the client waited for them: concurrent requests are answered in any order.
     replies: HashMap<u64, Message>,
-    /// Numbers of the ends that were told.
+    /// The numbers (`seq`) of the ends that were pushed.
     told: HashSet<u64>,
     repeated: usize,
     next: u64,
@@ -142,7 +142,7 @@ impl Server {
         self.child.id()
     }
 
-    /// The handshake; returns how long the daemon took for its answer.
+    /// Does the handshake; returns how long the daemon took to answer.
     pub(crate) fn initialize(&mut self) -> Outcome<u64> {
         let took = self.call("initialize", &json!({ "capabilities": {} }))?.took;
         self.write(&frame(&json!({ "jsonrpc": "2.0", "method": "initialized", "params": {} })))?;
@@ -153,7 +153,7 @@ impl Server {
         Ok(self.to.as_mut().ok_or("the daemon's input is closed")?.write_all(bytes)?)
     }
 
-    /// Sends a request and does not wait; returns its id and the moment before it was written.
+    /// Sends a request without waiting for the reply; returns its id and the time before it was written.
     pub(crate) fn send(&mut self, method: &str, params: &Value) -> Outcome<(u64, u64)> {
         self.next += 1;
         let id = self.next;
@@ -164,13 +164,13 @@ impl Server {
         Ok((id, from))
     }
 
-    /// Waits for the reply to a request; pushes that come before it are kept.
+    /// Waits for the reply to a request; keeps pushes that arrive before it.
     pub(crate) fn reply(&mut self, (id, from): (u64, u64)) -> Outcome<Reply> {
         let mut message = loop {
             if let Some(message) = self.replies.remove(&id) {
                 break message;
             }
-            let message = self.receive(PATIENCE)?.ok_or("the daemon does not answer")?;
+            let message = self.receive(PATIENCE)?.ok_or("the daemon did not answer in time")?;
             match message.body["id"].as_u64() {
                 Some(of) => {
                     self.replies.insert(of, message);
@@ -184,7 +184,7 @@ impl Server {
         Ok(Reply { took: message.at - from, result: message.body["result"].take() })
     }
 
-    /// A request and its reply.
+    /// Sends a request and waits for its reply.
     pub(crate) fn call(&mut self, method: &str, params: &Value) -> Outcome<Reply> {
         let sent = self.send(method, params)?;
         self.reply(sent)
@@ -197,7 +197,7 @@ impl Server {
         Ok((id.to_owned(), reply.took))
     }
 
-    /// The next push, kept or new; `None`: none came in time.
+    /// The next push, kept or new; `None`: none arrived in time.
     pub(crate) fn push(&mut self, patience: Duration) -> Outcome<Option<Message>> {
         let until = Instant::now() + patience;
         loop {
@@ -215,11 +215,11 @@ impl Server {
         }
     }
 
-    /// Waits for the next end of a task; other pushes are dropped. An end that is told again is not
-    /// a next one: it would make a rate too good.
+    /// Waits for the next end of a task; discards other pushes. An end that is pushed again does not count,
+    /// because it would make a rate too high.
     pub(crate) fn ended(&mut self) -> Outcome<Message> {
         loop {
-            let message = self.push(PATIENCE)?.ok_or("no task ends")?;
+            let message = self.push(PATIENCE)?.ok_or("no task ended in time")?;
             if message.body["method"] != "task/exited" {
                 continue;
             }
@@ -231,12 +231,12 @@ impl Server {
         }
     }
 
-    /// How many ends were told again since this was last asked; the protocol has none.
+    /// How many ends were pushed again since the last call; the protocol allows none.
     pub(crate) fn repeated(&mut self) -> usize {
         std::mem::take(&mut self.repeated)
     }
 
-    /// Takes everything out of the queue; returns how many there were.
+    /// Drains the queue; returns how many notifications it had.
     pub(crate) fn drain(&mut self) -> Outcome<usize> {
         let mut drained = 0;
         loop {
@@ -248,7 +248,7 @@ impl Server {
         }
     }
 
-    /// Stops a task and waits until its tree is gone.
+    /// Stops a task and waits until its process tree has exited.
     pub(crate) fn stop(&mut self, id: &str) -> Outcome<()> {
         self.call("task/stop", &json!({ "id": id, "signal": "SIGKILL", "graceMs": 0 }))?;
         Ok(())
@@ -274,7 +274,7 @@ impl Server {
         }
     }
 
-    /// Where the body of the first message starts and ends, once all of it is here.
+    /// Where the body of the first message starts and ends, once it has arrived completely.
     fn complete(&self) -> Outcome<Option<(usize, usize)>> {
         let Some(header) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") else {
             return Ok(None);
@@ -288,7 +288,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The server ends when its input does. It is killed where it does not: no process is left behind.
+        // The daemon exits when its input ends. Kill it if it does not, so that no process is left.
         self.to = None;
         let until = Instant::now() + Duration::from_secs(3);
         while Instant::now() < until {

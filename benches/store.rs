@@ -1,4 +1,4 @@
-//! Whether a store that has grown is slower than one that has not.
+//! Whether a large store is slower than a small one.
 
 use serde_json::json;
 
@@ -7,15 +7,15 @@ use crate::bare::now;
 use crate::report::{Report, Row, Samples};
 use crate::server::{Place, Server};
 
-/// Finished tasks in the two stores.
+/// The number of finished tasks in each of the two stores.
 const FEW: usize = 10;
 const MANY: usize = 10_000;
-/// Samples of each kind.
+/// The number of samples of each kind.
 const SAMPLES: usize = 300;
-/// Spawns under way at once while a store is filled.
+/// How many tasks run at once while a store is filled.
 const WINDOW: usize = 64;
 
-/// Spawn, check and list in a store of 10 000 finished tasks, beside one of ten.
+/// Measures spawn, check, list and drain in a store with 10 000 finished tasks, compared with one with ten.
 pub(crate) fn many(report: &mut Report) -> Outcome<()> {
     let (small, large) = (Place::new()?, Place::keeping(2 * MANY as u32)?);
     let (mut few, mut many) = (small.serve()?, large.serve()?);
@@ -55,7 +55,7 @@ pub(crate) fn many(report: &mut Report) -> Outcome<()> {
     })
 }
 
-/// Runs and drains short tasks; returns the id of the first.
+/// Runs short tasks and drains their ends; returns the id of the first.
 fn fill(server: &mut Server, tasks: usize) -> Outcome<String> {
     let params = json!({ "command": "true" });
     let mut first = None;
@@ -84,7 +84,7 @@ fn fill(server: &mut Server, tasks: usize) -> Outcome<String> {
     first.ok_or_else(|| "nothing was spawned".into())
 }
 
-/// Takes a figure in both stores in turn.
+/// Measures in both stores alternately, and writes a row.
 fn compare(
     report: &mut Report,
     what: &str,
@@ -102,7 +102,7 @@ fn compare(
         ours: large.times(),
         bare: format!("10 finished tasks {}", small.times()),
         ratio: Some(ratio),
-        // Two figures of the same thing differ by this much.
+        // Two measurements of the same thing differ by this much.
         target: Some(("<= 1.1".to_owned(), ratio <= 1.1)),
         samples: SAMPLES,
     })

@@ -1,11 +1,11 @@
-//! `cargo bench`: what the daemon costs, beside the bare system call, in one run.
+//! `cargo bench`: how the daemon compares with the bare system calls.
 //!
-//! Owns the list of measurements and the order they run in. It never measures a part on its own:
-//! everything goes through the real binary over pipes, on a store of its own, because what a person
-//! feels is the sum. Each figure and its bare counterpart are taken in turn, so that a busy machine
-//! slows both and their ratio holds. `docs/benchmarks.md` explains the rows.
+//! Owns the list of measurements and their order. No part is measured alone: everything goes through the
+//! real binary over pipes, with a temporary store, because a person notices only the total. Each figure
+//! and its bare counterpart are measured alternately, so that a busy machine slows both and their ratio is
+//! still valid. `docs/benchmarks.md` explains the rows.
 //!
-//! `cargo bench -- spawn end` runs only the groups named.
+//! `cargo bench -- spawn end` runs only these two groups.
 
 mod agent;
 mod bare;
@@ -25,10 +25,10 @@ use std::process::ExitCode;
 
 use report::Report;
 
-/// What can go wrong ends the group it happens in, and its text stands in the table.
+/// An error ends only its group, and the table shows its text.
 pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// A name to choose it by, and what it does.
+/// The name of a group on the command line, and its function.
 type Group = (&'static str, fn(&mut Report) -> Outcome<()>);
 
 const GROUPS: [Group; 12] = [
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
         arguments.iter().map(String::as_str).partition(|argument| argument.starts_with('-'));
     let mut out = std::io::stdout().lock();
     if !flags.contains(&"--bench") {
-        // `cargo test --all-targets` builds it and runs it too; a minute of load is not a test.
+        // `cargo test --all-targets` runs this program too, which must not take minutes.
         return match writeln!(out, "nothing measured: run `cargo bench`") {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,

@@ -1,4 +1,4 @@
-//! What daemons of one store cost one another: one agent in each of many work trees is common.
+//! How much the daemons of one store slow each other: an agent in each of many work trees is common.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -10,16 +10,17 @@ use crate::bare::now;
 use crate::report::{Report, Row, Samples, Time};
 use crate::server::{Place, Server};
 
-/// Workspaces, each with a daemon.
+/// The number of workspaces, each with a daemon.
 const WORKSPACES: usize = 48;
-/// Tasks a second, of all together, while they are spread evenly.
+/// How many tasks all daemons together start per second.
 const RATE: u32 = 60;
-/// Tasks that are measured: ten seconds of them.
+/// How many tasks are measured, which takes ten seconds.
 const TASKS: usize = 600;
-/// Clock ticks of processor time a second (`getconf CLK_TCK`, 100 on Linux).
+/// Clock ticks per second of processor time (`getconf CLK_TCK`, 100 on Linux).
 const TICKS: u64 = 100;
 
-/// Processor time of a task and the time from spawn to reported end, with 48 daemons and with one, in turn.
+/// Measures processor time per task and the time from spawn to the push of the end, alternately with 48 daemons
+/// and with one.
 pub(crate) fn many(report: &mut Report) -> Outcome<()> {
     let (alone, together) = (Place::new()?, Place::new()?);
     let mut one = vec![alone.serve()?];
@@ -58,13 +59,13 @@ pub(crate) fn many(report: &mut Report) -> Outcome<()> {
 }
 
 struct Load {
-    /// Nanoseconds of the daemons for each task.
+    /// Processor time of the daemons per task, in nanoseconds.
     cpu: f64,
     ends: Samples,
 }
 
 impl Load {
-    /// So many tasks at once, again and again at the rate, each by the next daemon in turn.
+    /// Starts `at_once` tasks at a time, on average [`RATE`] per second, with all daemons in turn.
     fn run(servers: &mut [Server], at_once: usize) -> Outcome<Self> {
         let mut ends = Samples::default();
         let before = cpu(servers)?;
@@ -92,14 +93,14 @@ impl Load {
     }
 }
 
-/// Processor time of the daemons, in ticks (`/proc/PID/stat`, proc_pid_stat(5)).
+/// The total processor time of the daemons, in ticks (`/proc/PID/stat`, proc_pid_stat(5)).
 fn cpu(servers: &[Server]) -> Outcome<u64> {
     let mut ticks = 0;
     for server in servers {
         let stat = fs::read_to_string(format!("/proc/{}/stat", server.pid()))?;
         let fields: Vec<&str> =
             stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        // `utime` and `stime` are the fields 14 and 15, and what follows the name begins with the third.
+        // `utime` and `stime` are the fields 14 and 15; the first field after the name is the third.
         for field in [11, 12] {
             ticks += fields.get(field).ok_or("a stat without times")?.parse::<u64>()?;
         }

@@ -1,6 +1,6 @@
-//! Any bytes are a record or are refused; a disk may hold anything.
+//! Any bytes parse as a record or return an error, because a disk may contain anything.
 
-/// Reads the bytes as an exit record.
+/// Parses the bytes as a record.
 pub fn check(data: &[u8]) {
     let _ = meanwhile_shim::record::parse(data);
 }

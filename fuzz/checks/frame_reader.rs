@@ -1,8 +1,8 @@
-//! Any bytes, split anywhere, give the same frames and faults, and lost framing stays lost.
+//! Any bytes give the same frames and faults however they are split, and nothing follows a fatal fault.
 
 use meanwhile_rpc::frame::{Decoder, Fault, Framing, MESSAGE_BYTES};
 
-/// The first byte says how large the pieces are.
+/// The first byte determines the size of the pieces.
 pub fn check(data: &[u8]) {
     let Some((size, input)) = data.split_first() else { return };
     for framing in [Framing::ContentLength, Framing::Lines] {

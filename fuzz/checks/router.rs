@@ -1,9 +1,9 @@
-//! Any bytes: each frame is a message or is refused, and a request can be answered under its id.
+//! In any bytes, each frame is a message or is refused, and a reply can carry the id of each request.
 
 use meanwhile_rpc::frame::{Decoder, Framing};
 use meanwhile_rpc::message::{self, Id, Message};
 
-/// Reads the bytes as a client's, and the answers as the client would.
+/// Parses the bytes as messages from a client, and parses each reply as the client would.
 pub fn check(data: &[u8]) {
     let mut decoder = Decoder::new(Framing::ContentLength);
     decoder.push(data);
@@ -17,7 +17,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// An id goes back as it came.
+/// Checks that a reply with this id parses back to the same id.
 fn answer(id: &Id) {
     let reply = serde_json::json!({"jsonrpc": "2.0", "id": id, "result": null});
     let mut bytes = Vec::new();

@@ -1,4 +1,4 @@
-//! A client of ACP over pipes, as an editor is one.
+//! A client of ACP over pipes, like an editor.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -13,18 +13,18 @@ use crate::pipe::Pipe;
 pub(crate) struct Client {
     pub(crate) pipe: Pipe,
     next: i64,
-    /// Everything that came, in order.
+    /// All messages received so far, in order.
     pub(crate) heard: Vec<Value>,
-    /// What it answers a question of permission with; `None`: nothing.
+    /// The option with which it answers permission requests; `None`: it does not answer.
     pub(crate) chooses: Option<&'static str>,
-    /// What its editor has, by path; a file that is not in it is an error.
+    /// The buffers of its editor, by path; it answers with an error for other files.
     pub(crate) buffers: HashMap<String, String>,
-    /// Whether it answers when it is asked for files.
+    /// Whether it answers requests for files.
     pub(crate) answers_files: bool,
 }
 
 impl Client {
-    /// An agent that this command starts.
+    /// Starts an agent with this command.
     pub(crate) fn start(mut command: Command) -> Self {
         command.stderr(Stdio::null());
         let pipe = Pipe::start(command);
@@ -38,7 +38,7 @@ impl Client {
         }
     }
 
-    /// An agent whose model follows this script, after the handshake.
+    /// Starts an agent whose model follows this script, and does the handshake.
     pub(crate) fn new(store: &Store, script: &str) -> Self {
         let mut client = Self::start(store.scripted(script, &["acp"]));
         let params = json!({"protocolVersion": 1, "clientCapabilities": {}});
@@ -63,7 +63,7 @@ impl Client {
         self.write(&json!({"jsonrpc": "2.0", "method": method, "params": params}));
     }
 
-    /// Takes the next message; every one is ACP's.
+    /// Reads the next message, and panics if it is not an ACP message.
     #[track_caller]
     fn take(&mut self) {
         let line = self.pipe.line();
@@ -79,12 +79,12 @@ impl Client {
                 }
             }
             Some("fs/read_text_file" | "fs/write_text_file") => self.file(&message),
-            Some(other) => panic!("`{other}` is not ACP's"),
+            Some(other) => panic!("`{other}` is not a method of ACP"),
         }
         self.heard.push(message);
     }
 
-    /// Answers for a file, as an editor with buffers does.
+    /// Answers a request for a file from the buffers.
     fn file(&mut self, message: &Value) {
         if !self.answers_files {
             return;
@@ -106,13 +106,13 @@ impl Client {
         self.write(&whole);
     }
 
-    /// Answers a question.
+    /// Answers a permission request with an option.
     pub(crate) fn choose(&mut self, id: &Value, option: &str) {
         let outcome = json!({"outcome": "selected", "optionId": option});
         self.write(&json!({"jsonrpc": "2.0", "id": id, "result": {"outcome": outcome}}));
     }
 
-    /// Waits until something that was heard fits.
+    /// Waits until `fits` returns a value for a received message.
     #[track_caller]
     pub(crate) fn find<T>(&mut self, mut fits: impl FnMut(&Value) -> Option<T>) -> T {
         let mut seen = 0;
@@ -127,7 +127,7 @@ impl Client {
         }
     }
 
-    /// The reply to a request: its result or its error.
+    /// Waits for the reply to a request: its result or its error.
     #[track_caller]
     pub(crate) fn answer(&mut self, id: i64) -> Result<Value, Value> {
         let reply = self.find(|it| (it["id"] == id && it["method"].is_null()).then(|| it.clone()));
@@ -137,40 +137,40 @@ impl Client {
         }
     }
 
-    /// The result of a request that must succeed.
+    /// Sends a request that must succeed; returns its result.
     #[track_caller]
     pub(crate) fn call(&mut self, method: &str, params: Value) -> Value {
         let id = self.send(method, params);
         self.answer(id).unwrap_or_else(|error| panic!("{method}: {error}"))
     }
 
-    /// The error of a request that must fail.
+    /// Sends a request that must fail; returns its error.
     #[track_caller]
     pub(crate) fn refused(&mut self, method: &str, params: Value) -> Value {
         let id = self.send(method, params);
         self.answer(id).expect_err("it is refused")
     }
 
-    /// Makes a session in a directory.
+    /// Creates a session in a directory; returns its id.
     #[track_caller]
     pub(crate) fn session(&mut self, cwd: &Path) -> String {
         let made = self.call("session/new", json!({"cwd": cwd, "mcpServers": []}));
         made["sessionId"].as_str().unwrap().to_owned()
     }
 
-    /// Says something, and waits for nothing.
+    /// Sends a prompt without waiting; returns the request's id.
     pub(crate) fn say(&mut self, session: &str, text: &str) -> i64 {
         self.send("session/prompt", said(session, text))
     }
 
-    /// Says something; why its prompt ended.
+    /// Sends a prompt and waits until it ends; returns its stop reason.
     #[track_caller]
     pub(crate) fn prompt(&mut self, session: &str, text: &str) -> String {
         let id = self.say(session, text);
         self.ended(id)
     }
 
-    /// Why a prompt ended.
+    /// Waits until a prompt ends; returns its stop reason.
     #[track_caller]
     pub(crate) fn ended(&mut self, prompt: i64) -> String {
         let result = self.answer(prompt).unwrap_or_else(|error| panic!("{error}"));
@@ -181,24 +181,24 @@ impl Client {
         self.notify("session/cancel", json!({"sessionId": session}));
     }
 
-    /// Waits until the agent says this.
+    /// Waits for an update with this text.
     #[track_caller]
     pub(crate) fn says(&mut self, text: &str) {
         self.find(|it| (it["params"]["update"]["content"]["text"] == text).then_some(()));
     }
 
-    /// The updates of a kind so far.
+    /// All updates of this kind so far.
     pub(crate) fn updates(&self, kind: &str) -> Vec<Value> {
         let updates = self.heard.iter().map(|it| &it["params"]["update"]);
         updates.filter(|it| it["sessionUpdate"] == kind).cloned().collect()
     }
 
-    /// Whether the agent has said this so far.
+    /// Whether the agent has sent this text as a message so far.
     pub(crate) fn has_said(&self, text: &str) -> bool {
         self.updates("agent_message_chunk").iter().any(|it| it["content"]["text"] == text)
     }
 
-    /// Waits for a question; its id.
+    /// Waits for the n-th permission request, counted from 1; returns its id.
     #[track_caller]
     pub(crate) fn question(&mut self, nth: usize) -> Value {
         let mut left = nth;

@@ -1,4 +1,4 @@
-//! What is typed as `/tasks` is answered without the model.
+//! Commands such as `/tasks` are answered without the model.
 
 use serde_json::json;
 
@@ -60,7 +60,7 @@ fn commands_are_offered_and_carried_out_while_a_prompt_is_held() {
     let is_held = client.heard.iter().all(|it| it["id"] != held || !it["method"].is_null());
     assert!(is_held, "the hold goes on");
     assert_eq!(client.prompt(&session, &format!("/stop {}", &id[..4])), "end_turn");
-    // The end of the task may be told before the answer to the command.
+    // The end of the task may be reported before the answer to the command.
     client.find(|it| {
         let text = it["params"]["update"]["content"]["text"].as_str().unwrap_or_default();
         text.contains("stopped by").then_some(())
@@ -128,7 +128,7 @@ text = 'I still know it.'
     assert!(refused["message"].as_str().unwrap().contains("as it was"), "{refused}");
     assert_eq!(client.prompt(&session, "and now?"), "end_turn");
     assert!(client.has_said("I still know it."));
-    // A history that begins again does so with this.
+    // A history that was replaced by a summary begins with this text.
     let begins = client.updates("user_message_chunk");
     assert!(!begins.iter().any(|it| it.to_string().contains("was summarised")), "{begins:?}");
 }

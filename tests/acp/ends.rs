@@ -1,4 +1,4 @@
-//! How the agent ends: tasks go on.
+//! The agent exits in several ways, and tasks keep running.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -41,8 +41,8 @@ fn the_end_of_input_and_a_signal_end_it_and_tasks_go_on() {
         assert_eq!(running["tasks"][0]["state"], "running", "{running}");
         let id = running["tasks"][0]["id"].as_str().unwrap().to_owned();
         store.release();
-        until("it has ended", || store.task(&id)["state"] == "exited");
-        // Its result is told in the session when that is opened again.
+        until("the task has ended", || store.task(&id)["state"] == "exited");
+        // The task's result is delivered when the session is opened again.
         let mut client = Client::new(&store, HELD);
         let params = json!({"cwd": store.workspace(), "sessionId": session, "mcpServers": []});
         client.call("session/load", params);
@@ -58,7 +58,7 @@ fn lives(pid: u32) -> bool {
 #[test]
 fn the_death_of_the_client_ends_it_though_the_pipe_is_held_and_tasks_go_on() {
     let store = Store::new();
-    // A client that starts the agent with a pipe whose other end a third process holds.
+    // The client starts the agent with a pipe whose other end a third process also holds.
     let fifo = store.workspace().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let script = store.scripted(HELD, &["acp"]);
@@ -71,7 +71,7 @@ fn the_death_of_the_client_ends_it_though_the_pipe_is_held_and_tasks_go_on() {
     let mut editor = editor.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let text = |name: &str| std::fs::read_to_string(store.workspace().join(name));
     let pid = |name: &str| -> Option<u32> { text(name).ok()?.trim().parse().ok() };
-    // The shell's child is the agent once it has executed it.
+    // The shell's child becomes the agent with execve.
     let is_agent = |pid: u32| {
         let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
         name.is_ok_and(|name| name.starts_with("meanwhile"))
@@ -95,7 +95,9 @@ fn the_death_of_the_client_ends_it_though_the_pipe_is_held_and_tasks_go_on() {
     };
     until("there is a session", || made().is_some());
     say(3, "session/prompt", crate::client::said(&made().unwrap(), "run it"));
-    until("it says so", || text("out").is_ok_and(|out| out.contains("It runs.")));
+    until("the agent says that the task runs", || {
+        text("out").is_ok_and(|out| out.contains("It runs."))
+    });
     editor.kill().unwrap();
     editor.wait().unwrap();
     until("the agent has ended", || !lives(agent));

@@ -1,4 +1,4 @@
-//! Files through the client, with what is not saved in its editor.
+//! The agent reads and writes files through the client, including unsaved text in its editor.
 
 use serde_json::json;
 
@@ -26,7 +26,7 @@ input = { path = 'new/file.txt', content = 'whole' }
 text = 'Done.'
 ";
 
-/// A client with an editor, and a session.
+/// A client with these capabilities for files, and a session.
 fn editing(store: &Store, script: &str, fs: serde_json::Value) -> (Client, String) {
     let mut client = Client::start(store.scripted(script, &["acp"]));
     let capabilities = json!({"fs": fs});
@@ -35,7 +35,7 @@ fn editing(store: &Store, script: &str, fs: serde_json::Value) -> (Client, Strin
     (client, session)
 }
 
-/// A path as a tool names it.
+/// The absolute path of a file in the workspace, as the agent sends it to the client.
 fn path(store: &Store, name: &str) -> String {
     store.workspace().canonicalize().unwrap().join(name).to_str().unwrap().to_owned()
 }
@@ -51,11 +51,11 @@ fn files_are_read_and_written_in_the_editor() {
     assert_eq!(client.prompt(&session, "change it"), "end_turn");
     assert!(client.has_said("Done."));
     assert_eq!(client.buffers[&notes], "this is changed\n");
-    assert_eq!(std::fs::read_to_string(&notes).unwrap(), "saved\n", "the editor saves it");
+    assert_eq!(std::fs::read_to_string(&notes).unwrap(), "saved\n", "only the editor saves it");
     assert_eq!(client.buffers[&path(&store, "new/file.txt")], "whole");
     let is_question = |it: &&serde_json::Value| it["method"] == "session/request_permission";
     let questions: Vec<_> = client.heard.iter().filter(is_question).collect();
-    assert_eq!(questions.len(), 2, "writing is asked as ever");
+    assert_eq!(questions.len(), 2, "the client is asked before each write");
     let asked = &questions[0]["params"]["toolCall"]["content"][0];
     assert_eq!(asked["oldText"], "this is not saved\n", "as the person sees it: {asked}");
     assert_eq!(asked["newText"], "this is changed\n", "{asked}");
@@ -67,7 +67,7 @@ fn files_are_read_and_written_in_the_editor() {
     assert_eq!(diff["newText"], "this is changed\n", "{diff}");
 }
 
-/// What a person has left of a change is written in the editor, too; not over what they typed meanwhile.
+/// A change that a person has reduced is also written through the editor, but not over text typed meanwhile.
 #[test]
 fn what_is_left_of_a_change_is_written_in_the_editor() {
     let script = "
@@ -125,8 +125,8 @@ text = 'Done.'
     let (mut client, session) = editing(&store, script, json!({"readTextFile": true}));
     assert_eq!(client.prompt(&session, "read it"), "end_turn");
     assert!(client.has_said("Done."));
-    assert_eq!(std::fs::read_to_string(&notes).unwrap(), "written", "it writes nothing");
-    // An empty text where the disk has no file either: CodeCompanion answers so for a file that is missing.
+    assert_eq!(std::fs::read_to_string(&notes).unwrap(), "written", "the client cannot write");
+    // CodeCompanion answers with an empty text for a file that does not exist.
     let missing = "
 [[turn]]
 [[turn.call]]
@@ -141,7 +141,7 @@ text = 'Done.'
     client.buffers.insert(path(&store, "nowhere.txt"), String::new());
     assert_eq!(client.prompt(&session, "read it"), "end_turn");
     assert!(client.has_said("Done."));
-    // One that cannot is not asked.
+    // A client without this capability is not asked.
     let (mut client, session) = editing(&store, script, json!({}));
     std::fs::write(&notes, "on the disk").unwrap();
     assert_eq!(client.prompt(&session, "read it"), "end_turn");

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::client::{Client, said};
 use crate::harness::Store;
 
-/// A task in the background that ends when `go` is there, and what the agent says of it.
+/// A background task that ends once the file `go` exists, and what the agent says about it.
 const BUILD: &str = "
 [[turn]]
 text = 'I start it.'
@@ -26,7 +26,7 @@ fn talking(store: &Store) -> (Client, String) {
     follows(store, BUILD)
 }
 
-/// The same with another prompt before the result.
+/// The same, with another prompt before the result.
 fn talking_between(store: &Store) -> (Client, String) {
     let between = "[[turn]]\ntext = 'Four.'\n\n[[turn]]\nexpect";
     follows(store, &BUILD.replacen("[[turn]]\nexpect", between, 1))
@@ -53,7 +53,7 @@ fn a_result_that_comes_is_told_in_the_same_prompt() {
     assert_eq!(whole, "I start it.It runs.\n\nIt is built.");
     let names: Vec<_> = said.iter().map(|it| it["messageId"].clone()).collect();
     let at = said.iter().position(|it| it["content"]["text"] == "\n\n").unwrap();
-    assert_eq!(names[at], names[at - 1], "it ends the message before");
+    assert_eq!(names[at], names[at - 1], "the line break belongs to the message before it");
     assert_ne!(names[at], names[at + 1]);
 }
 
@@ -82,7 +82,7 @@ fn a_cancel_ends_the_hold_and_the_task_goes_on() {
     let running = store.json(&["ps", "--json"]);
     assert_eq!(running["tasks"][0]["state"], "running", "{running}");
     assert_eq!(client.prompt(&session, "two and two?"), "end_turn");
-    assert!(!client.has_said("It is built."), "the task holds no later prompt");
+    assert!(!client.has_said("It is built."), "the task does not hold a later prompt");
     store.release();
     client.says("It is built.");
 }
@@ -123,7 +123,7 @@ fn the_time_of_a_hold_ends_it_and_the_task_holds_no_other_prompt() {
     let refused = client.refused("session/prompt", params);
     assert_eq!(refused["data"]["field"], "_meta.meanwhile.holdMs", "{refused}");
     assert_eq!(client.prompt(&session, "two and two?"), "end_turn");
-    assert!(!client.has_said("It is built."), "the task holds no later prompt");
+    assert!(!client.has_said("It is built."), "the task does not hold a later prompt");
     store.release();
     client.says("It is built.");
 }
@@ -139,10 +139,10 @@ fn another_prompt_takes_the_hold_over() {
     client.says("Four.");
     store.release();
     assert_eq!(client.ended(sum), "end_turn");
-    assert!(client.has_said("It is built."), "it was held");
+    assert!(client.has_said("It is built."), "the second prompt was held");
 }
 
-/// A server whose port the kernel does not hand out by itself.
+/// A server whose port is outside the range from which the kernel chooses ports.
 const SERVER: &str = r#"
 import random, socket, time
 s = socket.socket()
@@ -157,7 +157,7 @@ time.sleep(600)
 "#;
 
 #[test]
-#[expect(clippy::print_stderr, reason = "a test that was skipped says so")]
+#[expect(clippy::print_stderr, reason = "the reader must see that the test was skipped")]
 fn a_server_holds_no_prompt() {
     let store = Store::new();
     if std::process::Command::new("python3").arg("--version").output().is_err() {

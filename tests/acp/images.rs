@@ -1,11 +1,11 @@
-//! Images in prompts: sent where the model takes them, kept, and shown again.
+//! Images in prompts: sent if the model accepts them, stored, and shown again after a load.
 
 use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::harness::Store;
 
-/// A model that is to be told of two images, in a session that goes on.
+/// A model that expects two images, in a session that continues.
 const SEES: &str = "
 [[turn]]
 expect = ['compare [image 1] with [image 2]', '(Image(image/png, 4 bytes))', '(Image(image/webp, 8 bytes))']
@@ -29,7 +29,7 @@ fn compare() -> Value {
     ])
 }
 
-/// Whether the agent offers to take images.
+/// Whether the agent announces that it accepts images.
 fn offers(store: &Store) -> bool {
     let mut client = Client::start(store.scripted(SEES, &["acp"]));
     let told = client.call("initialize", json!({"protocolVersion": 1}));

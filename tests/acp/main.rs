@@ -1,13 +1,13 @@
 //! The agent in a client of the Agent Client Protocol: `meanwhile acp`, with a scripted model.
 
-#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test, there and then")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 #[path = "../cli/harness.rs"]
-#[expect(dead_code, reason = "the harness is the command line's tests' too")]
+#[expect(dead_code, reason = "the tests of the command line use the rest")]
 mod harness;
 
 #[path = "../cli/agent.rs"]
-#[expect(dead_code, reason = "the scripts are the command line's tests' too")]
+#[expect(dead_code, reason = "the tests of the command line use the rest")]
 mod agent;
 #[path = "../hosts/pipe.rs"]
 mod pipe;

@@ -1,4 +1,4 @@
-//! MCP servers that a client passes: their tools are the session's, and nothing of them is left.
+//! MCP servers that a client passes: the session can use their tools, and no process of them is left.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpListener;
@@ -11,17 +11,17 @@ use serde_json::{Value, json};
 use crate::client::Client;
 use crate::harness::{PATIENCE, Store, until};
 
-/// What the server of these tests is called in the names of its tools: a checksum tells it from `my.files`.
+/// The prefix of the names of this server's tools; the checksum distinguishes it from a server `my.files`.
 const FILES: &str = "mcp__my_files_90874d89";
 
-/// The server of these tests; `None` where there is no python3.
+/// The server of these tests; `None` if python3 is not installed.
 fn server(mode: &str) -> Option<Value> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/mcp/server.py");
     has_python()
         .then(|| json!({"name": "my files", "command": "python3", "args": [path, mode], "env": []}))
 }
 
-#[expect(clippy::print_stderr, reason = "a test that was skipped says so")]
+#[expect(clippy::print_stderr, reason = "the reader must see that the test was skipped")]
 fn has_python() -> bool {
     let found = Command::new("python3").arg("--version").output().is_ok();
     if !found {
@@ -30,8 +30,8 @@ fn has_python() -> bool {
     found
 }
 
-/// A script that calls these tools of the server one after the other and then is done; each with what its result is
-/// to have.
+/// A script that calls these tools of the server one after the other; each call is given with a text that its result
+/// must contain.
 fn calls(calls: &[(&str, &str)]) -> String {
     let mut script = String::new();
     let mut expected = "";
@@ -50,7 +50,7 @@ fn opened(client: &mut Client, store: &Store, servers: &[Value]) -> String {
     client.call("session/new", params)["sessionId"].as_str().unwrap().to_owned()
 }
 
-/// The text of each tool call's end, in order.
+/// The status and the text of each finished tool call, in order.
 fn ends(client: &Client) -> Vec<(String, String)> {
     let updates = client.updates("tool_call_update");
     let ends = updates.iter().filter(|it| it["status"] == "completed" || it["status"] == "failed");
@@ -96,7 +96,11 @@ fn the_tools_of_a_server_are_called_once_a_person_allows_it() {
     assert_eq!(client.prompt(&session, "go"), "end_turn");
     assert!(client.has_said("Done."), "{:?}", client.heard);
     let asked = questions(&client);
-    assert_eq!(asked.len(), 4, "whatever a server says of its tools: {asked:?}");
+    assert_eq!(
+        asked.len(),
+        4,
+        "each call is asked, whatever the server says about its tools: {asked:?}"
+    );
     assert_eq!(asked[0], "my files: echo {\"text\":\"hi\"}");
     let ends = ends(&client);
     let status: Vec<_> = ends.iter().map(|(status, _)| status.as_str()).collect();
@@ -238,7 +242,7 @@ fn an_answer_that_is_too_long_is_told_at_once_and_the_server_goes_on() {
 fn a_server_that_only_says_that_its_tools_have_changed_is_waited_for_once() {
     let Some(server) = server("restless") else { return };
     let store = Store::new();
-    // Each call would wait until it has been asked in vain once more.
+    // Otherwise each call would wait until another request for the list has timed out.
     let script = calls(&[("lists", "asked"); 4]);
     let mut client = Client::new(&store, &script);
     let session = opened(&mut client, &store, &[server]);
@@ -358,7 +362,7 @@ fn a_server_ends_with_its_killed_supervisor() {
     Command::new("kill").args(["-9", child]).status().unwrap();
 }
 
-/// A server on loopback, which ends with it.
+/// A server on loopback, which is killed when this is dropped.
 struct Loopback(Child);
 
 impl Drop for Loopback {
@@ -404,7 +408,7 @@ fn a_connection_to_a_server_that_does_not_answer_ends_with_the_session() {
         let (mut connection, _) = listener.accept().unwrap();
         connection.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut bytes = [0; 4_096];
-        assert_ne!(connection.read(&mut bytes).unwrap(), 0, "it asks");
+        assert_ne!(connection.read(&mut bytes).unwrap(), 0, "the agent sends a request");
         connection.write_all(said.as_bytes()).unwrap();
         client.call("session/close", json!({"sessionId": session}));
         loop {
@@ -412,7 +416,7 @@ fn a_connection_to_a_server_that_does_not_answer_ends_with_the_session() {
                 Ok(0) => break,
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
-                Err(error) => panic!("after {said:?} it goes on: {error}"),
+                Err(error) => panic!("after {said:?} the connection stays open: {error}"),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What a client and the agent say to each other.
+//! The messages between a client and the agent.
 
 use serde_json::json;
 
@@ -32,7 +32,7 @@ fn a_prompt_is_answered_after_what_its_turn_said_and_the_session_loads_again() {
     let store = Store::new();
     let mut client = Client::new(&store, TALK);
     let session = client.session(&store.workspace());
-    assert_eq!(client.heard.len(), 2, "nothing is said before the session is named");
+    assert_eq!(client.heard.len(), 2, "no update comes before the session's id");
     assert_eq!(client.prompt(&session, "hi"), "end_turn");
     let texts = |client: &Client| client.updates("agent_message_chunk").len();
     assert!(texts(&client) > 0);
@@ -41,13 +41,13 @@ fn a_prompt_is_answered_after_what_its_turn_said_and_the_session_loads_again() {
     let said = client.updates("agent_message_chunk");
     let name = |it: &serde_json::Value| it["messageId"].as_str().unwrap().to_owned();
     let (first, last) = (name(&said[0]), name(said.last().unwrap()));
-    assert_ne!(first, last, "a client would glue `Hello.` and `Bye.` together");
+    assert_ne!(first, last, "otherwise a client would join `Hello.` and `Bye.`");
     assert_ne!(first, name(&client.updates("agent_thought_chunk")[0]));
     drop(client);
     let mut client = Client::new(&store, TALK);
     let params = json!({"cwd": store.workspace(), "sessionId": session, "mcpServers": []});
     client.call("session/load", params);
-    assert!(texts(&client) > 0, "it is said over again before the answer");
+    assert!(texts(&client) > 0, "the history is sent before the answer");
     let listed = client.call("session/list", json!({"cwd": store.workspace()}));
     assert_eq!(listed["sessions"][0]["sessionId"], *session, "{listed}");
 }
@@ -133,7 +133,7 @@ fn nothing_but_acp_is_written_at_the_most_talkative_log_level() {
     let store = Store::new();
     let mut command = store.scripted(TALK, &["acp"]);
     command.env("MEANWHILE_LOG", "trace");
-    // The client panics at a line that is not ACP's.
+    // The client panics at a line that is not an ACP message.
     let mut client = Client::start(command);
     client.call("initialize", json!({"protocolVersion": 1}));
     let session = client.session(&store.workspace());
@@ -163,7 +163,7 @@ text = 'More.'
     let second = client.say(&session, "and?");
     let again = client.question(2);
     client.find(|it| (it["params"]["requestId"] == asked).then_some(()));
-    // Too late: it was withdrawn.
+    // This answer is too late, because the request was withdrawn.
     client.choose(&asked, "reject_once");
     client.choose(&again, "allow_once");
     assert_eq!(client.ended(first), "end_turn");

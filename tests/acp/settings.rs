@@ -1,4 +1,4 @@
-//! How a session is led: config options and modes, which stay with it; and its resume and its end.
+//! Config options and modes of a session, which are stored with it; and its resume and deletion.
 
 use std::io::{Read, Write};
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::client::Client;
 use crate::harness::Store;
 
-/// A command that no rule allows, then a last word, for each of several prompts.
+/// For each of two prompts: a command that no rule allows, then a final message.
 const ASKS: &str = "
 [[turn]]
 [[turn.call]]
@@ -40,7 +40,7 @@ fn questions(client: &Client) -> usize {
     client.heard.iter().filter(|it| it["method"] == "session/request_permission").count()
 }
 
-/// Whether this machine can hold a command so.
+/// Whether this machine supports this kind of confinement, according to `meanwhile doctor`.
 fn confines(store: &Store, check: &str) -> bool {
     let said = store.json(&["doctor", "--json"]);
     let checks = said["checks"].as_array().unwrap();
@@ -74,7 +74,7 @@ fn a_choice_is_in_force_at_once_and_stays_with_the_session() {
     assert_eq!(told[0]["currentModeId"], "look", "{told:?}");
     set(&mut client, &session, "wake", "queue");
     assert_eq!(client.prompt(&session, "make it"), "end_turn");
-    assert_eq!(questions(&client), 0, "nothing is asked");
+    assert_eq!(questions(&client), 0, "the client is not asked");
     assert!(!store.workspace().join("made").exists(), "it could only look");
     for method in ["session/load", "session/resume"] {
         drop(client);
@@ -89,12 +89,12 @@ fn a_choice_is_in_force_at_once_and_stays_with_the_session() {
     let told = client.updates("config_option_update");
     assert_eq!(*value(&told[0], "permissions"), "ask", "{told:?}");
     assert_eq!(client.prompt(&session, "make it"), "end_turn");
-    assert_eq!(questions(&client), 1, "it is asked again");
+    assert_eq!(questions(&client), 1, "the client is asked again");
     assert!(store.workspace().join("made").exists());
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "a test that was skipped says so")]
+#[expect(clippy::print_stderr, reason = "the reader must see that the test was skipped")]
 fn work_in_the_workspace_is_not_asked() {
     let store = Store::new();
     if !confines(&store, "confinement") {
@@ -117,9 +117,9 @@ fn what_a_person_allows_in_a_session_that_looks_can_only_look() {
     let session = client.session(&store.workspace());
     set(&mut client, &session, "permissions", "look");
     assert_eq!(client.prompt(&session, "make it"), "end_turn");
-    // Where the machine cannot hold it, it is refused without a question.
+    // A machine without confinement refuses the command without asking.
     let expected = usize::from(confines(&store, "confinement"));
-    assert_eq!(questions(&client), expected, "the rule wants it asked, and the client allows it");
+    assert_eq!(questions(&client), expected, "the rule requires asking, and the client allows it");
     assert!(!store.workspace().join("made").exists(), "it could only look");
 }
 
@@ -177,7 +177,7 @@ fn another_model_answers_from_the_next_turn_on_and_after_a_load() {
     assert_eq!(client.prompt(&session, "who?"), "end_turn");
     assert!(client.has_said("And so I stay."));
     drop(client);
-    // A model that is gone does not keep a person from the session.
+    // A session whose model no longer exists can still be loaded.
     std::fs::remove_file(other).unwrap();
     let mut client = Client::new(&store, &first);
     let loaded = client.call("session/load", params);
@@ -222,13 +222,13 @@ fn a_session_goes_on_without_being_said_over_again() {
     assert_eq!(client.prompt(&session, "make it"), "end_turn");
     let params = json!({"cwd": store.workspace(), "sessionId": session, "mcpServers": []});
     let refused = client.refused("session/resume", params.clone());
-    assert_eq!(refused["data"]["field"], "sessionId", "it is open: {refused}");
+    assert_eq!(refused["data"]["field"], "sessionId", "the session is open: {refused}");
     drop(client);
     let mut client = Client::new(&store, ASKS);
     client.call("session/resume", params);
     assert_eq!(client.prompt(&session, "again"), "end_turn");
     assert!(client.has_said("Two."));
-    assert!(!client.has_said("One."), "it was said before");
+    assert!(!client.has_said("One."), "the history is not sent again");
     assert!(client.updates("user_message_chunk").is_empty());
 }
 
@@ -251,7 +251,7 @@ text = 'It runs.'
     let elsewhere = client.session(&other);
     client.say(&session, "run it");
     client.says("It runs.");
-    // Without a directory, the sessions of all.
+    // Without a directory, the sessions of all directories are listed.
     let listed = client.call("session/list", json!({}));
     assert_eq!(listed["sessions"].as_array().unwrap().len(), 2, "{listed}");
     let mut second = Client::new(&store, script);
@@ -265,7 +265,7 @@ text = 'It runs.'
     let running = store.json(&["ps", "--json"]);
     assert_eq!(running["tasks"][0]["state"], "running", "{running}");
     store.release();
-    // No client reads its queue any more: its end waits for none.
+    // No client reads the session's queue any more, so the end does not stay in it.
     let id = running["tasks"][0]["id"].as_str().unwrap().to_owned();
     crate::harness::until("its end is taken", || store.task(&id)["delivered"].is_object());
 }

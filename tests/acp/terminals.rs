@@ -1,4 +1,4 @@
-//! Commands as terminals, where the client reads them from `_meta`.
+//! Commands shown as terminals, to a client that reads them from `_meta`.
 
 use std::collections::HashSet;
 
@@ -16,7 +16,7 @@ fn showing(store: &Store, script: &str) -> (Client, String) {
     (client, session)
 }
 
-/// What was told of terminals: of each its output and its end; a terminal that is named was told of before.
+/// The output and the end of each announced terminal; asserts that each was announced before it was named.
 fn told(client: &Client) -> Vec<(String, Option<Value>)> {
     let mut known = Vec::new();
     let mut found: Vec<(String, Option<Value>)> = Vec::new();
@@ -24,7 +24,7 @@ fn told(client: &Client) -> Vec<(String, Option<Value>)> {
     for update in client.heard.iter().map(|it| &it["params"]["update"]) {
         let meta = &update["_meta"];
         let place = |known: &[Value], what: &Value| {
-            known.iter().position(|id| *id == what["terminal_id"]).expect("it was told of")
+            known.iter().position(|id| *id == what["terminal_id"]).expect("it was announced")
         };
         if let Some(info) = meta.get("terminal_info") {
             assert_eq!(update["sessionUpdate"], "tool_call", "{update}");
@@ -76,9 +76,9 @@ text = 'Done.'
     std::fs::create_dir(store.workspace().join("below")).unwrap();
     let (mut client, session) = showing(&store, script);
     assert_eq!(client.prompt(&session, "make it"), "end_turn");
-    // Everything of it was told before the prompt was answered.
+    // All terminals ended before the prompt was answered.
     let found = told(&client);
-    assert_eq!(found.len(), 2, "a file that is read has none: {found:?}");
+    assert_eq!(found.len(), 2, "reading a file has no terminal: {found:?}");
     assert_eq!(found[0].0, "made\n");
     assert_eq!(found[0].1.as_ref().unwrap()["exit_code"], 3);
     assert_eq!(found[1].1.as_ref().unwrap()["exit_code"], Value::Null);
@@ -88,7 +88,7 @@ text = 'Done.'
     assert!(info["cwd"].as_str().unwrap().ends_with("/below"), "{info}");
     let updates = client.updates("tool_call_update");
     let ended = updates.iter().find(|it| it["status"] == "failed").unwrap();
-    assert_eq!(ended["content"].as_array().unwrap().len(), 1, "not as text too: {ended}");
+    assert_eq!(ended["content"].as_array().unwrap().len(), 1, "no text besides: {ended}");
     assert_eq!(
         ended["content"][0]["terminalId"],
         calls[0]["_meta"]["terminal_info"]["terminal_id"]
@@ -122,7 +122,7 @@ text = 'It is built.'
     let found = told(&client);
     assert_eq!(found[0].0, "begun\nbuilt\n");
     assert_eq!(found[0].1.as_ref().unwrap()["exit_code"], 0);
-    // What the model was told of it stands beside the terminal.
+    // The text that the model got is shown beside the terminal.
     let updates = client.updates("tool_call_update");
     let started = updates.iter().find(|it| it["status"] == "completed").unwrap();
     assert_eq!(started["content"].as_array().unwrap().len(), 2, "{started}");
@@ -174,7 +174,7 @@ text = 'Done.'
     client.call("initialize", json!({"protocolVersion": 1, "clientCapabilities": capabilities}));
     let params = json!({"cwd": store.workspace(), "sessionId": session, "mcpServers": []});
     client.call("session/load", params);
-    assert!(told(&client).is_empty(), "what ended before is text");
+    assert!(told(&client).is_empty(), "commands that ended before the load are shown as text");
     assert!(!has_terminal(&client));
 }
 
@@ -197,7 +197,7 @@ text = 'It runs.'
     let running = store.json(&["ps", "--json"]);
     let id = running["tasks"][0]["id"].as_str().unwrap().to_owned();
     store.release();
-    until("it has ended", || store.task(&id)["state"] == "exited");
+    until("the task has ended", || store.task(&id)["state"] == "exited");
     client.call("session/list", json!({}));
     assert_eq!(told(&client)[0], (String::new(), None));
 }

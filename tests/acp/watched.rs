@@ -27,7 +27,7 @@ fn thoughts(client: &Client) -> String {
     chunks.iter().filter_map(|it| it["content"]["text"].as_str()).collect()
 }
 
-/// How often the client was shown this text.
+/// How often the client was sent this text.
 fn count(client: &Client, text: &str) -> usize {
     let shown = |kind| client.updates(kind).into_iter().filter(|it| it["content"]["text"] == text);
     shown("agent_message_chunk").count() + shown("user_message_chunk").count()
@@ -42,10 +42,10 @@ fn it_is_watched_and_the_first_prompt_opens_it_once_it_is_free() {
     assert_eq!(holder.prompt(&session, "first"), "end_turn");
     let mut viewer = Client::new(&store, TALK);
     viewer.call("session/load", load(&store, &session));
-    assert_eq!((count(&viewer, "first"), count(&viewer, "One.")), (1, 1), "before the answer");
+    assert_eq!((count(&viewer, "first"), count(&viewer, "One.")), (1, 1), "sent before the answer");
     let told = thoughts(&viewer);
     assert!(told.contains(" has this session open: its updates are shown here"), "{told}");
-    // While it works there, it is shown here, with what it asks; a prompt has to wait.
+    // The viewer sees the turn in the other process, with its permission request; a prompt is refused.
     let prompt = holder.say(&session, "second");
     let asked = holder.question(1);
     viewer.find(|it| {
@@ -58,7 +58,7 @@ fn it_is_watched_and_the_first_prompt_opens_it_once_it_is_free() {
     assert_eq!(holder.ended(prompt), "end_turn");
     viewer.says("Two.");
     holder.call("session/close", json!({"sessionId": session}));
-    until("it is told to be free", || {
+    until("the viewer is told that the session is closed", || {
         viewer.call("session/list", json!({}));
         thoughts(&viewer).contains("The session was closed in the other process")
     });
@@ -74,7 +74,7 @@ fn it_is_watched_and_the_first_prompt_opens_it_once_it_is_free() {
     for said in ["first", "One.", "second", "Two.", "Three."] {
         assert_eq!(count(&viewer, said), 1, "{said}");
     }
-    // It is its own now: nothing is watched, and another client is told that it is.
+    // The viewer has the session open now and does not watch it; once closed, it cannot be closed again.
     viewer.call("session/close", json!({"sessionId": session}));
     viewer.refused("session/close", json!({"sessionId": session}));
 }

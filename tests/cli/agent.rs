@@ -1,11 +1,11 @@
-//! Scripted models for the commands that hold an agent.
+//! Scripted models for the commands that run an agent.
 
 use std::process::Command;
 
 use crate::harness::{Ran, Store};
 
 impl Store {
-    /// The binary with arguments and a model that follows this script.
+    /// A command that runs the binary with these arguments and a model that follows this script.
     pub(crate) fn scripted(&self, script: &str, args: &[&str]) -> Command {
         let path = self.workspace().with_file_name("script.toml");
         std::fs::write(&path, script).unwrap();
@@ -14,13 +14,14 @@ impl Store {
         command
     }
 
-    /// Runs it to its end.
+    /// Runs that command and waits until it exits.
     pub(crate) fn agent(&self, script: &str, args: &[&str]) -> Ran {
         Ran::from(self.scripted(script, args).output().unwrap())
     }
 }
 
-/// A script whose agent starts a task that is held, says that it runs, and hears how it ended.
+/// A script in which the agent starts a task that waits for [`Store::release`], says that it runs, and gets its
+/// result.
 pub(crate) const HELD: &str = r#"
 [[turn]]
 text = "I start it."
@@ -37,5 +38,5 @@ expect = ["[bg:{{task}}] exited 3"]
 text = "It has failed."
 "#;
 
-/// The rule that lets [`HELD`] run its command.
+/// The rule that allows the command of [`HELD`].
 pub(crate) const RULE: &str = "bash until";

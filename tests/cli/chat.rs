@@ -7,14 +7,14 @@ use crate::agent::{HELD, RULE};
 use crate::harness::{Ran, Store};
 use crate::terminal::Session;
 
-/// Waits for the screen to hold these texts.
+/// Waits until the screen shows these texts.
 #[track_caller]
 fn shows(session: &mut Session, texts: &[&str]) {
     session.until(&format!("{texts:?}"), |screen| texts.iter().all(|text| screen.contains(text)));
 }
 
-/// Waits until a line can be typed. Between two lines the terminal is as it was found, and takes
-/// Ctrl-D for itself.
+/// Waits until a line can be typed. Between two lines the terminal has its original settings, and would
+/// handle Ctrl-D itself.
 #[track_caller]
 fn ready(session: &mut Session) {
     session.until("a line can be typed", |screen| {
@@ -35,11 +35,11 @@ fn a_task_that_ends_is_heard_while_no_key_is_typed() {
     let mut session = chat(&store, HELD, &["--allow", RULE]);
     session.type_in("build it\r");
     shows(&mut session, &["\nI start it.\n", "\nIt runs.\n", "▪ until [ -e go ]; do sl"]);
-    // What is being typed stays while the agent speaks.
+    // Typed text stays while the agent writes.
     session.type_in("and th");
     shows(&mut session, &["› and th"]);
     store.release();
-    // A row of its own: before that it is in the moving line.
+    // The text moves from the status line to a separate row.
     shows(&mut session, &["exit 3 after ", "\nIt has failed.\n"]);
     session.until("nothing runs, and the line is still there", |screen| {
         !screen.contains('▪') && screen.lines().last() == Some("› and th")
@@ -102,7 +102,7 @@ text = "As you say."
         &mut session,
         &["may the agent run ./touch a?", "  y: yes, ", "n: no, a: always `./touch`"],
     );
-    // A command of `chat` is neither a prompt nor an answer.
+    // A command of `chat` is neither a prompt nor an answer to the question.
     ready(&mut session);
     session.type_in("/tasks\r");
     shows(&mut session, &["no task runs", "may the agent run ./touch a?"]);
@@ -159,7 +159,7 @@ fn lines_are_kept_and_a_session_is_shown_again() {
     assert_eq!(session.end().0, Some(0));
     let mut session = chat(&store, script, &["--resume", "last"]);
     shows(&mut session, &["› hello there\none"]);
-    // The line before, from the history.
+    // Up fetches the previous line from the history.
     session.type_in("\x1b[A");
     session.until("the old line is there again", |screen| {
         screen.lines().last() == Some("› hello there")

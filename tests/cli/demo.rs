@@ -1,4 +1,4 @@
-//! `meanwhile demo`: the lesson, with real commands.
+//! `meanwhile demo`, with real commands.
 
 use std::io::{BufRead, BufReader};
 use std::process::Command;
@@ -31,7 +31,7 @@ expect = ["long done"]
 text = "So is the other."
 "#;
 
-/// Lets what waits for this file go on.
+/// Creates a file for which a command waits.
 fn release(store: &Store, name: &str) {
     std::fs::write(store.workspace().join(name), "").unwrap();
 }
@@ -49,7 +49,7 @@ fn without_a_terminal_the_lesson_is_lines() {
     let mut text = String::new();
     for line in BufReader::new(child.stdout.take().unwrap()).lines() {
         let line = line.unwrap();
-        // Each step waits for the one before to be told.
+        // Each command is released after the step before it was printed.
         for (told, name) in
             [("tool     bash", "one"), ("short ends", "busy"), ("idle     1", "two")]
         {
@@ -90,7 +90,7 @@ fn without_a_terminal_the_lesson_is_lines() {
     assert!(!text.contains('\x1b'), "{text}");
 }
 
-/// The column of a character in the row that begins so.
+/// The column of a character in the row that begins with this text.
 fn column(screen: &str, row: &str, wanted: char) -> Option<usize> {
     let row = screen.lines().find(|line| line.starts_with(row))?;
     row.chars().position(|c| c == wanted)
@@ -111,8 +111,8 @@ fn on_a_terminal_it_is_lanes() {
             column(screen, "queue", '●').is_some()
         });
         let screen = session.screen();
-        assert_eq!(column(&screen, "queue", '▲'), None, "nothing took it yet: {screen}");
-        // It left its task and entered the queue at one moment.
+        assert_eq!(column(&screen, "queue", '▲'), None, "no call took it yet: {screen}");
+        // The result left its task and entered the queue at the same time.
         assert_eq!(column(&screen, "queue", '●'), column(&screen, "short", '●'), "{screen}");
         release(&store, "busy");
         session.until("it has entered a call", |screen| {
@@ -146,12 +146,12 @@ fn the_lanes_have_colours_only_where_they_are_wanted() {
             command.env("NO_COLOR", "1");
         }
         let mut session = Session::of(command, 80);
-        until("it has ended", || session.drawn().contains("each result was told once"));
+        until("the demo has ended", || session.drawn().contains("each result was told once"));
         let drawn = session.drawn();
         assert_eq!(session.end().0, Some(0));
         drawn
     };
-    // The diamond where a result enters.
+    // The diamond that marks a call with a result is coloured.
     assert!(drawn(false).contains("\x1b[33m◆"));
     let plain = drawn(true);
     assert!(plain.contains('◆') && !plain.contains("\x1b[33m"), "{plain:?}");
@@ -164,7 +164,7 @@ fn the_script_that_is_built_in_runs_anywhere() {
     for line in ["count: begun by call 1, ended ", "pack: begun by call 1, ended "] {
         assert!(text.contains(line), "no `{line}`: {text}");
     }
-    // It was only shown: nothing of it is kept.
+    // The demo keeps no tasks and no session.
     assert_eq!(store.json(&["ps", "--all", "--steps", "--json"])["tasks"], serde_json::json!([]));
     assert!(!store.ok(&["sessions"]).contains("How many files"));
 }
@@ -186,7 +186,7 @@ fn a_script_that_fails_leaves_nothing_running() {
                   [[turn]]\nexpect = [\"never\"]\ntext = \"x\"\n";
     let ran = demo(&store, script).output().unwrap();
     assert_eq!(ran.status.code(), Some(1));
-    // It ran, or was stopped before it could say who it is; it does not run now.
+    // The command wrote its pid, or was stopped before that; it does not run now.
     let pid = std::fs::read_to_string(store.workspace().join("pid")).unwrap_or_default();
     if !pid.trim().is_empty() {
         let process = format!("/proc/{}", pid.trim());

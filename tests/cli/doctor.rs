@@ -41,7 +41,7 @@ fn an_open_directory_is_a_warning() {
     std::fs::set_permissions(store.state(), PermissionsExt::from_mode(0o755)).unwrap();
     let ran = store.run(&["doctor", "--json"]);
     let report = &ran.json_lines()[0];
-    // The store itself may put it right while it is opened.
+    // Opening the store may correct the mode.
     let mode = std::fs::metadata(store.state()).unwrap().permissions().mode() & 0o777;
     let expected = if mode == 0o700 { "ok" } else { "warn" };
     assert_eq!(status(report, "state directory"), expected, "{report:#}");

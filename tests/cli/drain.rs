@@ -22,7 +22,7 @@ fn each_end_is_told_once() {
     assert!(lines[1].starts_with(&format!("[bg:{first}] exited 0 after 0.")), "{text}");
     assert_eq!(lines[2], "one");
     assert!(lines[3].starts_with(&format!("[bg:{second}] exited 2 after 0.")), "{text}");
-    assert_eq!(lines[4], "<\\/background-results>", "an output closes no block");
+    assert_eq!(lines[4], "<\\/background-results>", "an output cannot close the block");
     assert_eq!(lines.len(), 6, "{text}");
     assert_eq!(store.ok(&["drain"]), "");
     assert_eq!(store.json(&["drain", "--json"]), json!({"notifications": [], "remaining": 0}));
@@ -79,7 +79,7 @@ fn what_could_not_be_read_is_told_again() {
     drop(reader);
     let unread: OwnedFd = writer;
     let status = store.command(&["drain"]).stdout(unread).status().unwrap();
-    assert_eq!(status.code(), Some(0), "quiet, as in any pipe");
+    assert_eq!(status.code(), Some(0), "a closed pipe is not an error");
     assert!(store.ok(&["drain"]).contains("exited 0"), "it was not lost");
 }
 
@@ -89,7 +89,7 @@ fn a_watched_line_is_told_while_the_task_runs() {
     let line = "echo starting; echo listening on 3000; until [ -e go ]; do sleep 0.02; done";
     store.ok(&["spawn", "--watch", "listening on \\d+", "--", "sh", "-c", line]);
     let mut told = String::new();
-    crate::harness::until("the match is told", || {
+    crate::harness::until("the match is in the queue", || {
         told = store.ok(&["drain"]);
         !told.is_empty()
     });

@@ -1,4 +1,4 @@
-//! What the binary generates from its own grammar.
+//! What the binary generates from its command line definition: completions, manual pages and the schema.
 
 use std::process::Command;
 
@@ -14,7 +14,7 @@ fn completions_are_made_for_every_shell() {
     store.check(&["completions", "cmd"], 2, "possible values");
 }
 
-/// What bash offers for a line whose last word is being typed.
+/// The completions that bash offers for the last word of a line.
 fn completed(store: &Store, words: &[&str]) -> Vec<String> {
     let script = store.workspace().join("completions.bash");
     std::fs::write(&script, store.ok(&["completions", "bash"])).unwrap();
@@ -55,7 +55,7 @@ fn every_command_has_its_manual_page() {
         assert!(program.contains(&format!("meanwhile\\-{command}(1)")), "{command} is not listed");
     }
     let page = store.ok(&["man", "spawn"]);
-    assert!(page.contains("/bin/sh \\-c"), "what a single argument means is told: {page}");
+    assert!(page.contains("/bin/sh \\-c"), "the page explains a single argument: {page}");
     store.check(&["man", "spwan"], 2, "hint: the commands are spawn, ps");
 }
 

@@ -1,7 +1,7 @@
-//! A store, a workspace and a way to run the binary on them.
+//! A store and a workspace, and functions that run the binary with them.
 //!
-//! Hermetic: nothing of the caller's own settings, state or terminal is seen. At the end every task
-//! is stopped, so that no process is left.
+//! The binary does not see the caller's settings, state or terminal. At the end every task is stopped, so
+//! that no process is left.
 
 use std::fs;
 use std::io::Write;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// How long anything may take on a busy machine before it counts as never.
+/// How long to wait for a condition on a busy machine before the test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A store with one workspace.
@@ -19,7 +19,7 @@ pub(crate) struct Store {
     dir: tempfile::TempDir,
 }
 
-/// What a run of the binary left.
+/// The exit code and the output of a program that was run.
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: Vec<u8>,
@@ -51,20 +51,20 @@ impl Store {
         fs::write(self.config(), text).unwrap();
     }
 
-    /// The binary with arguments, in the workspace.
+    /// A command that runs the binary with these arguments in the workspace.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = self.program(env!("CARGO_BIN_EXE_meanwhile"));
         command.args(args);
         command
     }
 
-    /// Runs a line of sh(1) to its end; `$0` is the binary.
+    /// Runs a line with sh(1); `$0` is the binary.
     pub(crate) fn shell(&self, line: &str) -> Ran {
         let args = ["-c", line, env!("CARGO_BIN_EXE_meanwhile")];
         Ran::from(self.program("/bin/sh").args(args).output().unwrap())
     }
 
-    /// A program in the workspace, with none of the caller's environment.
+    /// A command that runs a program in the workspace, without the caller's environment.
     pub(crate) fn program(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command
@@ -80,19 +80,19 @@ impl Store {
         command
     }
 
-    /// Runs it to its end.
+    /// Runs the binary until it exits.
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
         Ran::from(self.command(args).output().unwrap())
     }
 
-    /// Runs it to its end with something on standard input.
+    /// Runs the binary with this standard input until it exits.
     pub(crate) fn run_with_input(&self, args: &[&str], input: &[u8]) -> Ran {
         let mut child = self.command(args).stdin(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(input).unwrap();
         Ran::from(child.wait_with_output().unwrap())
     }
 
-    /// Runs it, asserts that it worked, and returns what it printed.
+    /// Runs the binary, asserts that it exits with 0, and returns its standard output.
     #[track_caller]
     pub(crate) fn ok(&self, args: &[&str]) -> String {
         let ran = self.run(args);
@@ -100,14 +100,14 @@ impl Store {
         ran.text()
     }
 
-    /// The same with `--json`, parsed.
+    /// The same, with the output parsed as JSON.
     #[track_caller]
     pub(crate) fn json(&self, args: &[&str]) -> Value {
         let text = self.ok(args);
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{args:?}: {error}: {text}"))
     }
 
-    /// Runs it and asserts its exit code and something it says on standard error.
+    /// Runs the binary and asserts its exit code and a text on standard error.
     #[track_caller]
     pub(crate) fn check(&self, args: &[&str], code: i32, says: &str) -> Ran {
         let ran = self.run(args);
@@ -131,7 +131,7 @@ impl Store {
         self.spawn(&format!("until [ -e go ]; do sleep 0.02; done; exit {code}"))
     }
 
-    /// Lets the held tasks go on.
+    /// Lets the held tasks end.
     pub(crate) fn release(&self) {
         fs::write(self.workspace().join("go"), "").unwrap();
     }
@@ -179,7 +179,7 @@ impl Ran {
     }
 }
 
-/// Waits for something to become true.
+/// Waits until a condition holds.
 #[track_caller]
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();

@@ -1,4 +1,4 @@
-//! Whose result it is, where agents run the command line in their shells.
+//! Which session gets a result if agents run the command line in their shells.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use crate::harness::{Ran, Store};
 const CLAUDE: &str = "CLAUDE_CODE_SESSION_ID";
 const CODEX: &str = "CODEX_THREAD_ID";
 
-/// Runs a line of sh(1) with these variables; `$M` is the binary. The shell stands for the agent's.
+/// Runs a line with sh(1) and these variables, like an agent's shell; `$M` is the binary.
 fn shell(store: &Store, env: &[(&str, &str)], line: &str) -> Ran {
     let mut command = store.program("/bin/sh");
     command.args(["-c", line]).env("M", env!("CARGO_BIN_EXE_meanwhile")).envs(env.iter().copied());
@@ -21,7 +21,7 @@ fn ok(store: &Store, env: &[(&str, &str)], line: &str) -> String {
     ran.text()
 }
 
-/// The labels of what a drain with these variables tells, each on a line.
+/// The labels of the tasks that a drain with these variables returns.
 #[track_caller]
 fn drained(store: &Store, env: &[(&str, &str)], line: &str) -> Vec<String> {
     let text = ok(store, env, line);
@@ -41,7 +41,7 @@ fn two_agents_in_one_directory_are_each_told_their_own() {
     ok(&store, &two, "\"$M\" spawn --wait --label second -- true");
     assert_eq!(drained(&store, &[], DRAIN), [""; 0], "a person's queue has neither");
     let other = shell(&store, &[(CLAUDE, "session-three")], "\"$M\" drain");
-    assert!(!other.stderr.contains("elsewhere"), "not sent to theirs: {}", other.stderr);
+    assert!(!other.stderr.contains("elsewhere"), "no hint at other queues: {}", other.stderr);
     assert_eq!(drained(&store, &two, DRAIN), ["second"]);
     assert_eq!(drained(&store, &one, DRAIN), ["first"]);
     assert_eq!(drained(&store, &one, DRAIN), [""; 0]);
@@ -56,7 +56,7 @@ fn an_agent_in_the_shell_of_another_owns_what_it_spawns() {
     ok(&store, &claude, "\"$M\" spawn --wait --label claude -- true");
     assert_eq!(drained(&store, &claude, inner), ["codex"]);
     assert_eq!(drained(&store, &claude, DRAIN), ["claude"]);
-    // The other way round, the table's order would be wrong.
+    // With the agents swapped, the order of the table alone would select the wrong one.
     let inner = "CLAUDE_CODE_SESSION_ID=deep sh -c '\"$M\" spawn --wait --label deep -- true; \
                  \"$M\" drain --json'";
     assert_eq!(drained(&store, &[(CODEX, "thread")], inner), ["deep"]);
@@ -66,7 +66,7 @@ fn an_agent_in_the_shell_of_another_owns_what_it_spawns() {
 #[test]
 fn a_task_of_the_inner_agent_belongs_to_it_where_the_agents_cannot_be_seen() {
     let store = Store::new();
-    // The task's ancestors are its supervisor and that one's; both agents' shells are gone.
+    // The task's ancestors are only its shim and the keeper; the shells of both agents have exited.
     let inner = "CLAUDE_CODE_SESSION_ID=inner sh -c '\"$M\" spawn --wait --label first -- \
                  sh -c \"\\\"\\$M\\\" spawn --wait --label second -- true\"'";
     ok(&store, &[(CODEX, "outer")], inner);
@@ -98,10 +98,10 @@ fn a_session_keeps_its_tasks_wherever_its_shell_goes() {
     let listed = ok(&store, &agent, "cd / && \"$M\" ps --all");
     assert!(listed.contains("top") && listed.contains("sub"), "{listed}");
     assert_eq!(drained(&store, &agent, "cd / && \"$M\" drain --json"), ["top", "sub"]);
-    // Another workspace that is named is meant.
+    // An explicit `--workspace` wins.
     let named = "mkdir other && \"$M\" --workspace other spawn --wait --label named -- pwd";
     assert!(ok(&store, &agent, named).ends_with("/project/other\n"));
-    // Its own stays where it is.
+    // The session's own workspace does not change.
     ok(&store, &agent, "\"$M\" spawn --wait --label home -- true");
     assert_eq!(drained(&store, &agent, DRAIN), ["home"]);
     assert_eq!(drained(&store, &agent, "\"$M\" --workspace other drain --json"), ["named"]);

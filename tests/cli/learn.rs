@@ -1,4 +1,4 @@
-//! `meanwhile learn`: the lesson, played through a real terminal.
+//! `meanwhile learn`: the lesson, played in a real terminal.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ use crate::terminal::Session;
 
 const CTRL_C: &str = "\x03";
 
-/// A player with a store, and a directory for temporary files that no other player has.
+/// A player with its own store and its own directory for temporary files.
 struct Player {
     store: Store,
     tmp: tempfile::TempDir,
@@ -26,14 +26,14 @@ impl Player {
         Self { store: Store::new(), tmp: tempfile::tempdir().unwrap() }
     }
 
-    /// The lesson, not on a terminal yet.
+    /// A command that runs the lesson.
     fn command(&self, args: &[&str]) -> Command {
         let mut command = self.store.command(&[&["learn"], args].concat());
         command.env("TMPDIR", self.tmp.path());
         command
     }
 
-    /// The lesson, to be the leader of a terminal: it hears of its size and its end.
+    /// A command that runs the lesson as the session leader of a terminal, so that it gets SIGWINCH and SIGHUP.
     fn on_its_own_terminal(&self, args: &[&str]) -> Command {
         let inner = self.command(args);
         let mut command = Command::new("setsid");
@@ -43,12 +43,12 @@ impl Player {
         command
     }
 
-    /// The lesson on a terminal of its own.
+    /// Runs the lesson on a terminal.
     fn play(&self, columns: u16, args: &[&str]) -> Session {
         Session::of(self.on_its_own_terminal(args), columns)
     }
 
-    /// The questions and their answers.
+    /// The questions of a chapter with their answers, from `--json`.
     fn answers(&self, chapter: &str) -> Value {
         let ran = self.command(&["--json", "--chapter", chapter]).output().unwrap();
         assert_eq!(ran.status.code(), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
@@ -59,7 +59,7 @@ impl Player {
         fs::read_dir(self.tmp.path()).unwrap().map(|entry| entry.unwrap().path()).collect()
     }
 
-    /// Waits until no file and no process is left: a shim that was told to end may still be dying.
+    /// Asserts that no file is left, and waits until no process is: a stopped shim may take a moment to exit.
     #[track_caller]
     fn nothing_is_left(&self, after: &str) {
         assert!(self.leftovers().is_empty(), "after {after}: {:?}", self.leftovers());
@@ -69,7 +69,7 @@ impl Player {
     }
 }
 
-/// Processes whose program or directory lies there.
+/// Processes whose program or working directory is in this directory.
 fn processes(directory: &Path) -> Vec<String> {
     let all = fs::read_dir("/proc").unwrap().flatten();
     let lies = |link: PathBuf| fs::read_link(link).is_ok_and(|path| path.starts_with(directory));
@@ -79,23 +79,23 @@ fn processes(directory: &Path) -> Vec<String> {
         .collect()
 }
 
-/// The row that begins so.
+/// The row that begins with this name.
 fn row<'a>(screen: &'a str, name: &str) -> &'a str {
     let is_row = |line: &&str| line.trim_start().starts_with(name);
     screen.lines().find(is_row).unwrap_or_default()
 }
 
-/// The last column of a sign in a row.
+/// The column of the last occurrence of a sign in a row.
 fn column(screen: &str, name: &str, sign: char) -> Option<usize> {
     row(screen, name).chars().collect::<Vec<_>>().iter().rposition(|c| *c == sign)
 }
 
-/// A screen without the blanks at the ends of its lines: cells never drawn and cells cleared look alike.
+/// A screen without blanks at the ends of its lines, because cleared cells look like cells that were never drawn.
 fn trimmed(screen: &str) -> String {
     screen.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
-/// What a screen says, wherever its lines are broken.
+/// The words of a screen, independent of line breaks.
 fn words(screen: &str) -> String {
     screen.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -104,10 +104,10 @@ fn is_open(session: &mut Session) {
     session.until("the lesson is open", |screen| screen.contains("1 Timeline"));
 }
 
-/// The exit code and everything drawn, once the terminal was given back.
+/// Waits until the lesson has restored the terminal; returns its exit code and everything that it drew.
 #[track_caller]
 fn left(mut session: Session) -> (Option<i32>, String) {
-    until("the terminal is given back", || session.drawn().contains("\x1b[?1049l"));
+    until("the terminal is restored", || session.drawn().contains("\x1b[?1049l"));
     let drawn = session.drawn();
     assert!(drawn.rfind("\x1b[?25h") > drawn.rfind("\x1b[?25l"), "the cursor is back");
     session.end()
@@ -131,7 +131,7 @@ fn a_result_enters_the_call_that_starts_after_it() {
             && screen.contains("2 of 4 seen.")
     });
     session.type_in(" ");
-    session.until("everything stands still", |screen| screen.contains("paused"));
+    session.until("the lesson is paused", |screen| screen.contains("paused"));
     let screen = session.screen();
     if column(&screen, "queue", '▲').is_some() {
         assert_eq!(column(&screen, "queue", '▲'), column(&screen, "agent", '◆'), "{screen}");
@@ -159,9 +159,9 @@ fn while_it_is_paused_nothing_moves() {
     session.until("a command runs", |screen| row(screen, "lane A").contains('━'));
     session.type_in(" ");
     session.until("it is paused", |screen| screen.contains("paused"));
-    // What was said already may still arrive; then a second look is as the first.
+    // Earlier output may still arrive; wait until two screens in a row are equal.
     let mut before = String::new();
-    until("two looks are alike", || {
+    until("two screens are equal", || {
         let screen = trimmed(&session.screen());
         let same = screen == before;
         before = screen;
@@ -170,9 +170,9 @@ fn while_it_is_paused_nothing_moves() {
     session.type_in("?");
     session.until("the help is open", |screen| screen.contains("What is on the page"));
     session.type_in("x");
-    session.until("it is as it was", |screen| trimmed(screen) == before);
+    session.until("the screen is as before", |screen| trimmed(screen) == before);
     session.type_in(" ");
-    session.until("it goes on", |screen| screen.contains("build enters call"));
+    session.until("the lesson continues", |screen| screen.contains("build enters call"));
     session.type_in("q");
     assert_eq!(left(session).0, Some(0));
     player.nothing_is_left("a pause");
@@ -217,7 +217,7 @@ fn every_command_is_answered_right_and_wrong() {
     }
 }
 
-/// Numbers of the calls behind a diamond.
+/// The numbers of the calls after each diamond.
 fn diamonds(row: &str) -> Vec<u64> {
     let digits = |rest: &str| -> String { rest.chars().take_while(char::is_ascii_digit).collect() };
     row.split('◆').skip(1).map(|rest| digits(rest).parse().unwrap()).collect()
@@ -240,7 +240,7 @@ fn every_scenario_is_answered_right_and_wrong() {
                 screen.contains(&format!("Scenario {} of 5", at + 1))
                     && screen.contains(scenario["question"].as_str().unwrap())
             });
-            // A key that is none of the choices picks nothing.
+            // A key that is not a choice selects nothing.
             session.type_in("9");
             session.type_in(if is_right { answer } else { wrong });
             let says = if is_right { "✓ Right: the session's trace has" } else { "✗ No: the" };
@@ -295,13 +295,13 @@ fn a_page_fits_its_terminal_also_when_that_changes() {
     session.resize(59);
     session.until("it says what it needs", |screen| screen.contains("the lesson needs 60"));
     session.resize(140);
-    session.until("it is there again", |screen| screen.contains("Scenario 1 of 5"));
+    session.until("the lesson is shown again", |screen| screen.contains("Scenario 1 of 5"));
     session.type_in(CTRL_C);
     assert_eq!(left(session).0, Some(130));
     player.nothing_is_left("a resize");
 }
 
-/// How to come to each step, and what is seen there.
+/// The chapter and the keys that lead to each step, and a text that the screen then shows.
 const STEPS: [(&str, &str, &str); 9] = [
     ("1", "", "at work, call"),
     ("1", "ab", "tests starts"),
@@ -347,7 +347,7 @@ fn a_terminal_that_goes_away_ends_it_as_cleanly() {
     let player = Player::new();
     let size = nix::pty::Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
     let pty = nix::pty::openpty(&size, None).unwrap();
-    // Else the lesson itself holds its terminal open.
+    // Otherwise the lesson itself would hold its terminal open.
     fcntl(&pty.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
     let mut command = player.on_its_own_terminal(&[]);
     let slave = || pty.slave.try_clone().unwrap();
@@ -380,13 +380,13 @@ fn what_a_killed_one_left_is_cleared_by_the_next() {
     session.until("commands run", |screen| screen.contains("tests starts"));
     let mut other = player.play(80, &[]);
     is_open(&mut other);
-    assert_eq!(player.leftovers().len(), 2, "one that lives is left alone");
+    assert_eq!(player.leftovers().len(), 2, "the directory of a running lesson is not removed");
     kill(Pid::from_raw(session.pid()), Signal::SIGKILL).unwrap();
     session.end();
     assert_eq!(player.leftovers().len(), 2);
     let answers = player.answers("2");
     assert!(answers["placing"].is_array());
-    assert_eq!(player.leftovers().len(), 1, "only that of the one that lives");
+    assert_eq!(player.leftovers().len(), 1, "only the directory of the running lesson");
     other.type_in("q");
     assert_eq!(left(other).0, Some(0));
     player.nothing_is_left("a kill");
@@ -444,7 +444,7 @@ fn own_commands_are_shown_with_their_times_and_never_run() {
     session.type_in("q");
     assert_eq!(left(session).0, Some(0));
     let runs = fs::read_to_string(player.store.workspace().join("runs")).unwrap();
-    assert_eq!(runs.lines().count(), 2, "it was not run again");
+    assert_eq!(runs.lines().count(), 2, "the lesson does not run the command");
 }
 
 #[test]
@@ -471,7 +471,7 @@ fn the_page_has_colours_only_where_they_are_wanted() {
         assert_eq!(left(session).0, Some(0));
         drawn
     };
-    // Cyan, in the form that names one of the sixteen.
+    // Cyan as one of 256 or of 16 colours.
     let is_coloured = |text: &str| text.contains("\x1b[38;5;") || text.contains("\x1b[36m");
     assert!(is_coloured(&drawn(false)));
     assert!(!is_coloured(&drawn(true)));

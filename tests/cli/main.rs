@@ -1,6 +1,6 @@
-//! The command line, through the real binary. Every test has a store of its own.
+//! The command line, with the real binary. Every test has its own store.
 
-#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test, there and then")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod agent;
 mod chat;

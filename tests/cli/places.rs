@@ -1,8 +1,8 @@
-//! The agent and the tools of `meanwhile mcp` with a place: another store on this machine, as one behind ssh.
+//! The agent with a place: another store on this machine, in the role of one behind ssh.
 
 use crate::harness::Store;
 
-/// A place called `there`.
+/// Configures a place called `there`.
 fn set_up(store: &Store, more: &str) {
     let there = store.state().with_file_name("there");
     std::fs::create_dir_all(there.join("app")).expect("the test's directory is writable");
@@ -35,7 +35,7 @@ fn an_agent_runs_a_command_at_a_place_that_a_rule_names_and_hears_of_it() {
     let store = Store::new();
     set_up(&store, "");
     let ran = store.state().with_file_name("there").join("app/ran");
-    // A rule that names no place lets nothing run there.
+    // A rule without a place does not allow a command at one.
     let refused = store.agent(SCRIPT, &["run", "--allow", "bash pwd", "--allow", "bash cat", "go"]);
     assert_eq!(refused.code, Some(3), "{}", refused.stderr);
     assert!(!ran.exists());

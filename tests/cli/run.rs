@@ -1,4 +1,4 @@
-//! `meanwhile run`: one prompt, and what becomes of it and of the tasks it started.
+//! `meanwhile run`: one prompt, its result, and what happens to the tasks that it started.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Stdio};
@@ -56,7 +56,7 @@ fn without_a_model_it_says_what_to_set() {
     let ran = store.check(&["run", "--model", "anthropic/claude", "hi"], 1, "ANTHROPIC_API_KEY");
     assert!(ran.stderr.contains("`meanwhile demo`"), "{}", ran.stderr);
     store.check(&["run", "--model", "claude", "hi"], 1, "anthropic/NAME");
-    assert!(store.ok(&["sessions"]).is_empty(), "nothing was begun");
+    assert!(store.ok(&["sessions"]).is_empty(), "no session was created");
 }
 
 #[test]
@@ -71,7 +71,7 @@ input = { command = "touch a" }
 expect = ["touch a"]
 text = "So be it."
 "#;
-    // It finished, and a script can tell that something was not done.
+    // The run finished, and its exit code shows that a call was refused.
     let ran = store.agent(script, &["run", "go"]);
     assert_eq!((ran.code, ran.text().as_str()), (Some(3), "So be it.\n"), "{}", ran.stderr);
     assert!(!store.workspace().join("a").exists());
@@ -93,7 +93,7 @@ text = "So be it."
     assert!(ran.stderr.contains("no_such_tool"), "{}", ran.stderr);
 }
 
-/// A run that goes on by itself, with its lines as they come.
+/// A run in progress, whose output the test reads line by line.
 struct Live {
     child: Child,
     lines: BufReader<std::process::ChildStdout>,
@@ -151,7 +151,7 @@ fn a_run_can_leave_its_tasks_or_stop_them() {
     assert_eq!(left["state"], "running");
     assert!(ran.stderr.contains(left["id"].as_str().unwrap()), "it is named: {}", ran.stderr);
     store.release();
-    // Its end waits in the session.
+    // Its end waits in the session's queue.
     store.check(&["wait", left["id"].as_str().unwrap()], 3, "");
     let ran = store.agent(HELD, &["run", "--resume", "last", "and?"]);
     assert_eq!((ran.code, ran.text().as_str()), (Some(0), "It has failed.\n"), "{}", ran.stderr);
@@ -185,15 +185,15 @@ fn a_reader_that_leaves_stops_what_was_to_be_stopped() {
 
 #[test]
 fn one_interrupt_while_it_waits_leaves_the_tasks_and_names_them() {
-    // Whenever it comes: while the run waits for the agent, or for the task, or for neither yet.
+    // The signal arrives while the run waits for the agent or for the task, or before it waits at all.
     for _ in 0..8 {
         let store = Store::new();
         let args = ["run", "--json", "--allow", RULE, "build"];
         let mut run = Live::start(&store, &args);
-        // Then there is no turn any more that it could end.
+        // After this line there is no turn that the signal could end.
         while !run.line().contains("\"state\":\"ended\"") {}
         run.interrupt();
-        until("it has left", || run.child.try_wait().unwrap().is_some());
+        until("the run has exited", || run.child.try_wait().unwrap().is_some());
         let ran = run.end();
         assert_eq!(ran.code, Some(130), "{}", ran.stderr);
         let tasks = store.json(&["ps", "--json"]);
@@ -229,7 +229,7 @@ fn the_words_of_a_model_move_no_cursor() {
     assert_eq!(session.end().0, Some(0));
     assert!(drawn.contains("]0;owned\u{fffd}one\ttwo\r\n"), "{drawn:?}");
     assert!(!drawn.contains("\x1b]0") && !drawn.contains('\u{9b}'), "{drawn:?}");
-    // A program gets the bytes as they came.
+    // In a pipe, the bytes are unchanged.
     let ran = store.agent(script, &["run", "hi"]);
     assert_eq!(ran.text(), "\x1b]0;owned\x07one\ttwo\r\n\u{9b}2Jthree\n");
 }
@@ -240,7 +240,7 @@ fn events_come_one_a_line() {
     let mut run = Live::start(&store, &["run", "--json", "--allow", RULE, "build"]);
     let first: Value = serde_json::from_str(&run.line()).unwrap();
     let id = first["session"]["sessionId"].as_str().unwrap().to_owned();
-    // Released before, the task could end before the second call, which would then carry its end.
+    // If the task were released earlier, the second call could already report its end.
     let mut lines = Vec::new();
     while !lines.last().is_some_and(|line: &String| line.contains("It runs.")) {
         lines.push(run.line());
@@ -274,7 +274,7 @@ fn a_model_that_fails_is_a_failure() {
     let script = "[[turn]]\nstop = \"refusal\"\ntext = \"No.\"\n";
     let ran = store.agent(script, &["run", "hi"]);
     assert_eq!((ran.code, ran.text().as_str()), (Some(1), "No.\n"), "{}", ran.stderr);
-    // What was streamed before a call was made again is not in the file twice.
+    // Text that was streamed before a call was retried is not in the output twice.
     let script = "[[turn]]\nfault = \"cut\"\ntext = \"once and only once\"\n";
     let ran = store.agent(script, &["run", "hi"]);
     assert_eq!((ran.code, ran.text().as_str()), (Some(0), "once and only once\n"));

@@ -1,4 +1,4 @@
-//! `meanwhile serve`, as far as the command line decides about it.
+//! The parts of `meanwhile serve` that the command line decides.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::harness::{Store, until};
 use crate::terminal::Session;
 
-/// A server that is spoken to in turn: a request, its reply.
+/// A daemon to which the test sends one request at a time.
 struct Server {
     child: Child,
     output: BufReader<ChildStdout>,
@@ -41,7 +41,7 @@ impl Server {
             let mut body = vec![0; length];
             self.output.read_exact(&mut body).unwrap();
             let message: Value = serde_json::from_slice(&body).unwrap();
-            // Pushes come in between.
+            // Pushes may arrive before the reply.
             if message["id"] == method {
                 return message;
             }
@@ -94,7 +94,7 @@ fn wrong_settings_are_told_to_the_client_that_asks() {
 #[test]
 fn past_durations_outlive_their_tasks() {
     let store = Store::new();
-    // Long enough for a forecast the first time; held, so that it can be seen, the second.
+    // The first run is long enough for a forecast; the second is held so that the forecast can be seen.
     let line = "sleep 0.6; if [ -e second ]; then until [ -e go ]; do sleep 0.02; done; fi";
     let args = ["spawn", "--wait", "--", "sh", "-c", line];
     store.ok(&args);
@@ -106,7 +106,7 @@ fn past_durations_outlive_their_tasks() {
     assert_eq!(store.json(&["ps", "--all", "--json"])["tasks"], json!([]));
     std::fs::write(store.workspace().join("second"), "").unwrap();
     let mut session = Session::of(store.command(&args), 80);
-    until("it is overdue", || session.screen().contains("longer than the usual 0."));
+    until("the task is overdue", || session.screen().contains("longer than the usual 0."));
     store.release();
     assert_eq!(session.end().0, Some(0));
 }

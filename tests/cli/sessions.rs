@@ -1,4 +1,4 @@
-//! `meanwhile sessions --watch`: what another process says and does, as it goes on.
+//! `meanwhile sessions --watch`: shows a session that another process has open, while it runs.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
@@ -9,11 +9,11 @@ use nix::unistd::Pid;
 use crate::agent::{HELD, RULE};
 use crate::harness::{Ran, Store, until};
 
-/// The agent at its work, in its command.
+/// Starts a run, and waits until its session exists.
 fn running(store: &Store) -> Child {
     let args = ["run", "--json", "--allow", RULE, "go"];
     let child = store.scripted(HELD, &args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-    let child = child.expect("it starts");
+    let child = child.expect("the run starts");
     until("the session is there", || {
         let listed = store.json(&["sessions", "--json"]);
         listed["sessions"][0]["title"] == "go"
@@ -21,12 +21,12 @@ fn running(store: &Store) -> Child {
     child
 }
 
-/// Reads lines until one has this in it; returns them.
+/// Reads lines until one contains this text; returns them.
 fn read_until(lines: &mut impl BufRead, text: &str) -> Vec<String> {
     let mut read = Vec::new();
     loop {
         let mut line = String::new();
-        assert_ne!(lines.read_line(&mut line).expect("it is read"), 0, "no `{text}` in {read:#?}");
+        assert_ne!(lines.read_line(&mut line).expect("a line"), 0, "no `{text}` in {read:#?}");
         read.push(line);
         if read[read.len() - 1].contains(text) {
             return read;
@@ -56,7 +56,7 @@ fn a_run_is_watched_until_it_has_ended() {
     let told = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(0), "{told}");
     assert!(told.contains("open in process"), "{told}");
-    // The same as in the file of what the run said.
+    // The same text as in the output of the run.
     let last = ran.json_lines();
     let said = |it: &serde_json::Value| {
         let update = &it["params"]["update"];
@@ -65,9 +65,9 @@ fn a_run_is_watched_until_it_has_ended() {
     };
     let text: Vec<_> = last.iter().filter_map(said).collect();
     let shown = before.concat() + &rest;
-    let last = text.last().expect("it said something");
+    let last = text.last().expect("the agent wrote a message");
     assert_eq!(shown.matches(last.trim()).count(), 1, "{last} in {shown}");
-    // Later the same is there, and nothing to be waited for.
+    // Later it shows the same and exits at once.
     let again = store.run(&["sessions", "--watch", "last"]);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
     assert!(again.text().starts_with("› go\n") && again.text().contains(last.trim()));

@@ -12,7 +12,7 @@ fn a_signal_by_name_or_number_reaches_the_task() {
     let heard = store.workspace().join("heard");
     for signal in ["usr1", &libc::SIGUSR1.to_string()] {
         assert_eq!(store.ok(&["signal", "--leader", &id[..4], signal]), "");
-        until("the signal is heard", || heard.exists());
+        until("the task has got the signal", || heard.exists());
         std::fs::remove_file(&heard).unwrap();
     }
     assert_eq!(store.task(&id)["state"], "running");

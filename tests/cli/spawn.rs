@@ -85,11 +85,15 @@ fn input_is_passed_on_to_its_end() {
     let text = "line\n".repeat(50_000);
     let ran = store.run_with_input(&["spawn", "--wait", "--stdin", "--", "cat"], text.as_bytes());
     assert_eq!((ran.code, ran.text().len()), (Some(0), text.len()), "{}", ran.stderr);
-    // A command that reads none of it ends all the same.
+    // A command that does not read its input ends nevertheless.
     let ran = store.run_with_input(&["spawn", "--wait", "--stdin", "--", "true"], b"");
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let ran = store.run(&["spawn", "--wait", "--", "cat"]);
-    assert_eq!((ran.code, ran.text().as_str()), (Some(0), ""), "without --stdin it is empty");
+    assert_eq!(
+        (ran.code, ran.text().as_str()),
+        (Some(0), ""),
+        "without --stdin the input is empty"
+    );
 }
 
 #[test]
@@ -151,7 +155,7 @@ fn an_interrupt_ends_the_wait_and_not_the_task() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(told.contains("the task goes on"), "{told}");
     let listed = store.json(&["ps", "--state", "running", "--json"]);
-    let id = listed["tasks"][0]["id"].as_str().expect("it runs");
+    let id = listed["tasks"][0]["id"].as_str().expect("the task runs");
     assert!(told.contains(&format!("meanwhile stop {id}")), "{told}");
 }
 
@@ -184,7 +188,7 @@ fn a_script_without_an_interpreter_s_line_runs_by_sh() {
     let mut found = store.command(&["spawn", "--wait", "--", "plain", "x"]);
     let ran = Ran::from(found.env("PATH", store.workspace()).output().unwrap());
     assert_eq!(ran.code, Some(3), "found in PATH: {}", ran.stderr);
-    // The header of a program of another machine.
+    // The header of a program for another architecture.
     script("alien", b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xff\xff");
     store.check(&["spawn", "--", "./alien"], 1, "exec format error");
     script("empty", b"");
@@ -208,7 +212,7 @@ fn a_line_may_be_for_another_shell() {
     let ran = store.run(&["spawn", "--wait", "--shell", "bash", "--", line]);
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
     assert!(store.ok(&["ps"]).contains(line));
-    // One plain word is a line, too.
+    // A single word is a shell line, too.
     store.ok(&["spawn", "--wait", "--shell", "/bin/sh", "true"]);
     store.check(&["spawn", "--shell", "sh", "--", "echo", "a"], 2, "quote them as one");
     store.check(&["spawn", "--shell", "./no-shell", "true"], 1, "no such file");

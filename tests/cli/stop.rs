@@ -7,7 +7,7 @@ use crate::harness::{Store, until};
 #[test]
 fn a_stop_takes_the_whole_tree_and_leaves_its_cause() {
     let store = Store::new();
-    // One that ignores the signal, with a child in a session of its own.
+    // The task ignores the signal, and has a child in another session.
     let id =
         store.spawn("trap '' TERM; setsid sleep 600 & echo $! > child; sleep 600 & wait; wait");
     let child = store.workspace().join("child");
@@ -50,7 +50,7 @@ fn what_does_not_run_cannot_be_stopped() {
     let (ended, held) = (store.spawn("true"), store.spawn_held(0));
     store.run(&["wait", &ended]);
     let ran = store.check(&["stop", &ended, &held], 1, &format!("task `{ended}` is not running"));
-    assert!(ran.text().contains(&held), "the other one is stopped all the same: {}", ran.text());
+    assert!(ran.text().contains(&held), "the other task is stopped nevertheless: {}", ran.text());
     store.check(&["stop"], 2, "required");
     store.check(&["stop", "--all", &held], 2, "cannot be used with");
 }
@@ -63,7 +63,7 @@ fn what_an_ended_task_left_running_is_seen_and_ended() {
         store.run(&["wait", &id]);
         assert!(store.ok(&["ps"]).contains("exit 3 +1 alive"), "{}", store.ok(&["ps"]));
         let ran = store.run(&["stop", stop.unwrap_or(&id)]);
-        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "it is ended, and said to be");
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "the survivor is ended");
         assert!(store.task(&id).get("survivors").is_none(), "{}", store.task(&id));
         assert!(!store.ok(&["ps"]).contains("alive"));
     }

@@ -1,4 +1,4 @@
-//! What a person sees on a terminal: a real one, read through a terminal emulator.
+//! What a person sees on a terminal: the test reads a real one through a terminal emulator.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -32,7 +32,7 @@ impl Session {
     pub(crate) fn of(mut command: Command, columns: u16) -> Self {
         let size = Winsize { ws_row: ROWS, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(&size, None).unwrap();
-        // Else a program of another test holds this terminal open.
+        // Otherwise a program of another test could hold this terminal open.
         fcntl(&pty.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
         let slave = || pty.slave.try_clone().unwrap();
         let child = command
@@ -49,7 +49,7 @@ impl Session {
         Self { child, pieces: read_on(pty.master), keyboard, seen: Vec::new(), emulator }
     }
 
-    /// Everything drawn so far, and whether more may come.
+    /// Reads everything drawn so far; returns whether more may come.
     fn catch_up(&mut self) -> bool {
         loop {
             match self.pieces.try_recv() {
@@ -70,17 +70,17 @@ impl Session {
         i32::try_from(self.child.id()).unwrap()
     }
 
-    /// Gives the window another width; the process that controls the terminal is told.
+    /// Changes the width of the window; the terminal's foreground process group gets SIGWINCH.
     pub(crate) fn resize(&mut self, columns: u16) {
         let size =
             rustix::termios::Winsize { ws_row: ROWS, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         rustix::termios::tcsetwinsize(&self.keyboard, size).unwrap();
-        // What was drawn before is not to be taken for what is drawn now.
+        // Text that was drawn before must not count as drawn at the new width.
         self.catch_up();
         self.emulator.screen_mut().set_size(ROWS, columns);
     }
 
-    /// Types this.
+    /// Types these keys.
     pub(crate) fn type_in(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
@@ -91,13 +91,13 @@ impl Session {
         String::from_utf8_lossy(&self.seen).into_owned()
     }
 
-    /// The screen as it stands.
+    /// The current text of the screen.
     pub(crate) fn screen(&mut self) -> String {
         self.catch_up();
         self.emulator.screen().contents()
     }
 
-    /// Waits for the screen to be so.
+    /// Waits until a condition on the screen holds.
     #[track_caller]
     pub(crate) fn until(&mut self, what: &str, holds: impl Fn(&str) -> bool) {
         let start = Instant::now();
@@ -111,7 +111,7 @@ impl Session {
         }
     }
 
-    /// The end: the exit code and the last screen.
+    /// Waits until the command exits; returns its exit code and the last screen.
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         while let Ok(piece) = self.pieces.recv_timeout(PATIENCE) {
             self.take(&piece);
@@ -124,7 +124,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // It waits for keys that are never typed.
+            // The command waits for keys that will not be typed.
             let _gone = self.child.kill();
             let _reaped = self.child.wait();
         }
@@ -136,7 +136,7 @@ fn read_on(master: OwnedFd) -> mpsc::Receiver<Vec<u8>> {
     let mut master = File::from(master);
     std::thread::spawn(move || {
         let mut buffer = vec![0; 4_096];
-        // The end of a terminal is an error (EIO), not an end of file.
+        // At the end of a terminal, reading fails with EIO instead of an end of file.
         while let Ok(count @ 1..) = master.read(&mut buffer) {
             if sender.send(buffer[..count].to_vec()).is_err() {
                 break;
@@ -146,7 +146,7 @@ fn read_on(master: OwnedFd) -> mpsc::Receiver<Vec<u8>> {
     pieces
 }
 
-/// Whether a line begins with a spinner: one of the braille patterns.
+/// Whether a line begins with a spinner, which is a braille pattern.
 fn spins(screen: &str) -> bool {
     screen.lines().any(|line| line.starts_with(|c| matches!(c, '\u{2800}'..='\u{28ff}')))
 }
@@ -163,7 +163,7 @@ fn a_wait_draws_a_line_and_leaves_the_result() {
     store.release();
     let (code, screen) = session.end();
     assert_eq!(code, Some(3), "{screen}");
-    assert!(!spins(&screen), "the line is cleaned up: {screen}");
+    assert!(!spins(&screen), "the spinner's line is cleared: {screen}");
     let lines: Vec<&str> = screen.lines().collect();
     assert_eq!(lines.len(), 1, "{screen}");
     assert!(lines[0].starts_with(&format!("{id}  exit 3 after ")), "{screen}");
@@ -190,13 +190,13 @@ fn output_runs_above_the_line() {
 #[test]
 fn a_command_that_ran_before_has_a_forecast() {
     let store = Store::new();
-    // Long enough for a forecast the first time; held, so that it can be seen, the second.
+    // The first run is long enough for a forecast; the second is held so that the forecast can be seen.
     let line = "sleep 0.6; if [ -e second ]; then until [ -e go ]; do sleep 0.02; done; fi";
     store.ok(&["spawn", "--wait", "--", "sh", "-c", line]);
     std::fs::write(store.workspace().join("second"), "").unwrap();
     let mut session = Session::new(&store, 80, &["spawn", "--wait", "--", "sh", "-c", line]);
     until("a bar is drawn", || session.screen().contains(" [="));
-    until("it is overdue", || session.screen().contains("longer than the usual 0."));
+    until("the task is overdue", || session.screen().contains("longer than the usual 0."));
     store.release();
     assert_eq!(session.end().0, Some(0));
 }
@@ -208,7 +208,7 @@ fn a_table_fits_its_terminal() {
     for columns in [40, 80, 200] {
         let (code, screen) = Session::new(&store, columns, &["ps"]).end();
         assert_eq!(code, Some(0), "{screen}");
-        // A line that did not fit would have gone on in the next row.
+        // A line that was too long would continue in the next row.
         assert_eq!(screen.lines().count(), 2, "{columns}: {screen}");
         assert!(screen.lines().nth(1).is_some_and(|line| line.ends_with('…')), "{screen}");
         assert_eq!(screen.contains("LABEL"), columns > 40, "{screen}");

@@ -18,7 +18,7 @@ fn the_highest_exit_code_of_several_counts() {
             ["wait"].into_iter().chain(ids.iter().map(|id| id.as_str())).collect();
         let ran = store.run(&args);
         assert_eq!((ran.code, ran.text().as_str()), (Some(code), ""), "{}", ran.stderr);
-        assert_eq!(ran.stderr, "", "quiet where no terminal shows it");
+        assert_eq!(ran.stderr, "", "no progress line without a terminal");
     };
     check(&[&good], 0);
     check(&[&good, &bad], 3);
@@ -60,11 +60,11 @@ fn a_wait_consumes_nothing() {
     assert_eq!(drained["notifications"][0]["task"]["id"], json!(id));
 }
 
-/// Interrupts a wait for these tasks; returns what it says.
+/// Interrupts a wait for these tasks; returns its standard error.
 fn interrupted(store: &Store, args: &[&str]) -> String {
     let mut child = store.command(args).spawn().unwrap();
     let pid = Pid::from_raw(child.id() as i32);
-    // Its handler is there once the signal is caught (proc_pid_status(5), SigCgt); SIGINT is bit 2.
+    // The handler is installed once the mask of caught signals has SIGINT, which is bit 2 (proc_pid_status(5), SigCgt).
     crate::harness::until("the signal is handled", || {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();

@@ -1,11 +1,11 @@
-//! Sessions of several clients in one workspace, and the end of a run on its own.
+//! Sessions of several clients in one workspace, and the end of `meanwhile run`.
 
 use serde_json::{Value, json};
 
 use crate::harness::Lab;
 use crate::session::{COMMAND, Chat, ONE_TASK};
 
-/// The messages of results that a session was told, by the ids of their tasks.
+/// The messages with results that were pushed to a session, as the ids of their tasks.
 fn told(chat: &Chat) -> Vec<Value> {
     let all = chat.daemon.pushes("session/update");
     let of = |it: &Value| it["update"]["_meta"]["meanwhile"]["taskIds"].clone();
@@ -39,7 +39,7 @@ fn another_client_takes_over_the_session_of_a_dead_one() {
     let dead = Chat::new(&lab, ONE_TASK);
     assert_eq!(dead.prompt("build it"), "end_turn");
     let (id, task) = (dead.id.clone(), dead.task(COMMAND));
-    // It was there all the time, and has heard of the task.
+    // The heir was open all the time, and has seen the task.
     let heir = Chat::new(&lab, ONE_TASK);
     dead.daemon.kill9();
     let mut params = crate::session::here(&lab);
@@ -54,8 +54,8 @@ fn another_client_takes_over_the_session_of_a_dead_one() {
     assert_eq!(heir.trace()["tasks"][0]["deliveredBy"], "drain");
 }
 
-/// A script that starts as many tasks as there are times, in milliseconds, and then has nothing to
-/// say but that it heard.
+/// A script that starts one task for each of these times, in milliseconds, and then only acknowledges
+/// results.
 fn run_script(times: &[u64]) -> String {
     let calls: String = times
         .iter()
@@ -76,7 +76,7 @@ fn run_script(times: &[u64]) -> String {
 fn a_run_hears_of_everything_it_started() {
     let lab = Lab::new();
     let path = lab.root().join("script.toml");
-    // Ends at every distance from the end of the turn, and from each other.
+    // The tasks end at various intervals from the end of the turn, and from each other.
     for step in 0..16 {
         let times = [0, 3, 6, 9].map(|n| n * step);
         std::fs::write(&path, run_script(&times)).expect("the test's directory is writable");

@@ -1,5 +1,5 @@
-//! SIGKILL of the daemon at random moments of an agent session: each result stands in the transcript
-//! once, each call is answered, each command has run once, and nothing that was said is unsaid.
+//! SIGKILL of the daemon at random moments of an agent session: the transcript has each result once, each
+//! call is answered, each command has run once, and no stored message is lost.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -11,13 +11,13 @@ use crate::agent_timing::settings;
 use crate::harness::{Daemon, Direction, Entry, Lab, eventually};
 use crate::session::{here, scripted};
 
-/// Deaths of one session.
+/// How often the daemon is killed in the session.
 const DEATHS: u64 = 48;
-/// The longest a daemon lives after it was asked to go on.
+/// The longest time between a prompt and the kill.
 const LIFE: Duration = Duration::from_millis(320);
 
-/// A model that goes on for as long as the commands say so, with results on every way: in the
-/// foreground, in the foreground and moved, in the background at once, in the background later.
+/// A model that continues until a command says STOP, with results delivered in every way: in the foreground,
+/// moved from the foreground to the background, in the background at once, and later.
 const SCRIPT: &str = "
 [[turn]]
 when = 'STOP'
@@ -47,8 +47,8 @@ input = { command = 'cat mode' }
 const SETTINGS: &str = "[agent]\nyield_after = \"100ms\"\ncalls_per_turn = 100000\n\
                         wakes_per_hour = 100000\n[permissions]\nallow = [\"*\"]\n";
 
-/// What a load says over again: everything of the session that comes before the reply to it; `None`
-/// where that never came.
+/// What a load replays: all updates of the session before the reply to the load; `None` if there was no
+/// reply.
 fn replay(log: &[Entry], load: i64) -> Option<Vec<Value>> {
     let at = |direction: Direction| {
         log.iter().position(|entry| {
@@ -62,8 +62,8 @@ fn replay(log: &[Entry], load: i64) -> Option<Vec<Value>> {
     Some(between.iter().filter_map(update).collect())
 }
 
-/// The updates that are in the transcript. A turn that results began can send others before the load is answered: how
-/// far a call is, and what it cost.
+/// Only the updates that are in the transcript. A turn that a result started can send others before the load is
+/// answered: the progress of a call, and token usage.
 fn said(replay: &[Value]) -> Vec<Value> {
     let is_said = |it: &&Value| match it["sessionUpdate"].as_str() {
         Some("usage_update" | "session_info_update") => false,
@@ -100,12 +100,12 @@ fn a_killed_session_has_each_result_once() {
             random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let daemon = scripted(&lab, SCRIPT);
         let loads = load(&daemon, &lab, &id);
-        // Every fourth dies while it loads.
+        // Every fourth daemon is killed while it loads.
         if death % 4 != 3 {
             daemon.answer(loads).expect("it can be loaded");
             go_on(&daemon, &id);
         }
-        // Not to wait for anything: the kill is to come at any moment of what goes on meanwhile.
+        // This does not wait for a condition: the kill must come at a random moment.
         thread::sleep(LIFE.mul_f64((random >> 40) as f64 / f64::from(1 << 24)));
         let log = daemon.kill9();
         if let Some(now) = replay(&log, loads) {
@@ -130,11 +130,11 @@ fn a_killed_session_has_each_result_once() {
     let loads = load(&daemon, &lab, &id);
     daemon.answer(loads).expect("it can be loaded");
     let log = daemon.entries();
-    let all = said(&replay(&log, loads).expect("it was answered"));
+    let all = said(&replay(&log, loads).expect("the load was answered"));
     judge(&all, &trace, &lab);
 }
 
-/// The trace, all pages of it.
+/// All pages of the trace.
 fn whole_trace(daemon: &Daemon, id: &str) -> Value {
     let (mut events, mut after) = (Vec::new(), json!(0));
     loop {
@@ -149,7 +149,7 @@ fn whole_trace(daemon: &Daemon, id: &str) -> Value {
 }
 
 fn judge(said: &[Value], trace: &Value, lab: &Lab) {
-    // Each call is answered, once, and nothing else is.
+    // Each call is answered exactly once, and there are no other answers.
     let mut calls: BTreeMap<&str, u32> = BTreeMap::new();
     for update in said {
         let id = update["toolCallId"].as_str().unwrap_or_default();
@@ -165,7 +165,7 @@ fn judge(said: &[Value], trace: &Value, lab: &Lab) {
     }
     assert!(calls.len() > 40, "{} calls: it hardly did anything", calls.len());
     assert!(calls.values().all(|&times| times == 1), "not answered, or not once: {calls:?}");
-    // Each task is told once: in a message of results, or by the answer to its call.
+    // Each task is delivered once: in a message with results, or in the answer to its call.
     let mut told: BTreeMap<&str, u32> = BTreeMap::new();
     for update in said {
         for id in update["_meta"]["meanwhile"]["taskIds"].as_array().into_iter().flatten() {
@@ -180,9 +180,9 @@ fn judge(said: &[Value], trace: &Value, lab: &Lab) {
         assert_eq!(told.remove(id).unwrap_or(0), u32::from(way == "drain"), "{task}");
         *ways.entry(way).or_default() += 1;
     }
-    assert!(told.is_empty(), "tasks that were never started were told: {told:?}");
-    assert!(ways.contains_key("drain"), "none came by itself: {ways:?}");
-    // The trace has each task delivered once as well.
+    assert!(told.is_empty(), "results of tasks that were never started: {told:?}");
+    assert!(ways.contains_key("drain"), "no result came between two turns: {ways:?}");
+    // The trace also has one delivery for each task.
     let mut delivered: BTreeMap<&str, u32> = BTreeMap::new();
     for event in trace["events"].as_array().expect("events") {
         if event["type"] == "delivered" {

@@ -1,5 +1,5 @@
-//! Which model call sees which result (docs/protocol.md, "Agent sessions"), seen from outside: what the model is
-//! sent, the script checks; where each result went, the trace tells.
+//! Which model call gets which result (docs/protocol.md, "Agent sessions"), seen from outside: the script checks
+//! what the model is sent, and the trace shows where each result went.
 
 use std::fs;
 
@@ -8,19 +8,19 @@ use serde_json::{Value, json};
 use crate::harness::Lab;
 use crate::session::Chat;
 
-/// The settings of the user who runs the daemons of this test.
+/// Writes the settings of the user who runs the daemons of this test.
 pub(crate) fn settings(lab: &Lab, text: &str) {
     let folder = lab.home().join(".config/meanwhile");
     fs::create_dir_all(&folder).expect("the test's directory is writable");
     fs::write(folder.join("config.toml"), text).expect("the test's directory is writable");
 }
 
-/// The command of a task that waits at its gate and says so.
+/// The command of a task that waits at its gate and then writes the gate's name.
 fn gated(gate: &str) -> String {
     format!("read x < {gate}; echo said by {gate}")
 }
 
-/// An answer that starts a task at each of these gates.
+/// An answer of the model that starts a task at each of these gates.
 fn starts(gates: &[&str]) -> String {
     let calls: String = gates
         .iter()
@@ -35,10 +35,10 @@ fn starts(gates: &[&str]) -> String {
     format!("[[turn]]\nmessages = [\"prompt\"]\ntext = \"I start.\"\n{calls}")
 }
 
-/// A call that looks at files: the turn goes on.
+/// A call that lists files, so that the turn continues.
 const LOOK: &str = "[[turn.call]]\ntool = \"glob\"\ninput = { pattern = \"*\" }\n";
 
-/// A file that an answer waits for, and how the script says so.
+/// A file for which an answer of the model waits.
 struct Hold {
     path: std::path::PathBuf,
 }
@@ -64,7 +64,7 @@ fn called(chat: &Chat, call: u64) {
     });
 }
 
-/// Lets a task end, and waits until its end is in the queue.
+/// Opens a gate, and waits until the end of its task is in the queue; returns the task's id.
 fn end(chat: &Chat, gate: &crate::harness::Gate, name: &str) -> String {
     gate.open();
     let task = chat.task(&gated(name));
@@ -72,7 +72,7 @@ fn end(chat: &Chat, gate: &crate::harness::Gate, name: &str) -> String {
     task
 }
 
-/// The messages of results, each with the call that carried it and the tasks it tells of.
+/// The messages with results: the call that carried each, and the ids of its tasks.
 fn told(chat: &Chat) -> Vec<(u64, Value)> {
     chat.daemon
         .pushes("session/update")
@@ -83,7 +83,7 @@ fn told(chat: &Chat) -> Vec<(u64, Value)> {
         .collect()
 }
 
-/// What the trace says of the tasks: the call that asked, the call that heard, and how.
+/// For each task in the trace: the call that started it, the call that got its result, and how.
 fn journeys(chat: &Chat) -> Vec<(u64, Option<u64>, Option<String>)> {
     let trace = chat.trace();
     let tasks = trace["tasks"].as_array().expect("tasks");
@@ -169,7 +169,7 @@ fn what_ends_during_the_last_call_or_later_starts_one_turn() {
     chat.turn(2, "ended");
     let idle = end(&chat, &c, "c");
     chat.turn(3, "ended");
-    // A turn too many would have no answer in the script, and this prompt another number.
+    // After an extra turn, the script would have no answer left, and this prompt would have another number.
     assert_eq!(chat.prompt("bye"), "end_turn");
     let origins: Vec<Value> = chat
         .daemon

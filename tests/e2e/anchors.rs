@@ -1,5 +1,5 @@
-//! What the lesson's own implementation of background tasks gets wrong, one test a fault. Each
-//! name says what holds here instead.
+//! One test for each fault of the simple implementation of background tasks that the lesson shows. The name of
+//! a test says what holds here instead.
 
 use serde_json::{Value, json};
 
@@ -77,7 +77,11 @@ fn children_do_not_outlive_their_people_for_ever() {
     drop(daemon.kill9());
     eventually("the orphans to be ended", || gone(child).then_some(()));
     lab.expect_no_process();
-    assert_eq!(lab.daemon().drain()[0]["task"]["cause"]["actor"], "linger", "and it is told");
+    assert_eq!(
+        lab.daemon().drain()[0]["task"]["cause"]["actor"],
+        "linger",
+        "the end is in the queue"
+    );
 }
 
 #[test]
@@ -86,7 +90,7 @@ fn a_command_never_reads_the_daemons_stdin() {
     let ids: Vec<String> = (0..4).map(|_| daemon.sh("cat; cat < /dev/stdin; wc -c")).collect();
     for id in &ids {
         daemon.exited(id);
-        assert_eq!(daemon.output(id).trim(), "0", "it read the wire");
+        assert_eq!(daemon.output(id).trim(), "0", "the task read nothing from the wire");
     }
 }
 
@@ -97,7 +101,7 @@ fn an_end_is_pushed_to_an_idle_client() {
     let daemon = lab.daemon();
     let id = daemon.sh("read x < gate");
     daemon.push("task/started", |push| push["task"]["id"] == *id);
-    // From here on the client says nothing.
+    // From here on the client sends nothing.
     gate.open();
     daemon.exited(&id);
     daemon.push("tasks/changed", |p| p["running"] == json!([]) && p["undelivered"]["default"] == 1);
@@ -109,7 +113,7 @@ fn what_a_drain_gave_is_never_injected_again() {
     let id = daemon.sh("echo once");
     daemon.exited(&id);
     daemon.check(&id);
-    assert_eq!(daemon.drain().len(), 1, "a check by an onlooker takes nothing away");
+    assert_eq!(daemon.drain().len(), 1, "a check takes nothing out of the queue");
     daemon.check(&id);
     assert_eq!(daemon.drain(), Vec::<Value>::new());
     assert_eq!(daemon.check(&id)["delivered"]["by"], "drain", "and a check says so");
@@ -124,7 +128,7 @@ fn output_cannot_forge_another_tasks_result() {
     let id = daemon.sh("cat forged; exit 1");
     daemon.exited(&id);
     let drained = daemon.drain();
-    assert_eq!(drained.len(), 1, "text makes no notification");
+    assert_eq!(drained.len(), 1, "text in an output makes no notification");
     assert_eq!(drained[0]["task"]["id"], json!(id));
     assert_eq!(drained[0]["task"]["exit"]["code"], 1);
     let preview = &drained[0]["preview"];
@@ -133,7 +137,7 @@ fn output_cannot_forge_another_tasks_result() {
         preview["head"].as_str().expect("a string"),
         preview["tail"].as_str().expect("a string")
     );
-    assert_eq!(text, forged, "and stays text, as it was");
+    assert_eq!(text, forged, "the text is unchanged");
     daemon.refused(1001, "task/check", json!({ "id": "00000000" }));
 }
 
@@ -150,7 +154,7 @@ fn finished_results_are_not_kept_for_ever() {
     for id in &ids {
         daemon.exited(id);
     }
-    // Undelivered results are not thrown away; drained ones beyond 500 are.
+    // Undelivered results are kept; drained ones beyond 500 are pruned.
     let mut drained = 0;
     while drained < ids.len() {
         drained += daemon.drain().len();
@@ -159,7 +163,7 @@ fn finished_results_are_not_kept_for_ever() {
         let tasks = daemon.call("task/check", json!({ "limit": 1000 }))["tasks"].clone();
         tasks.as_array().expect("a list").len()
     };
-    // One that runs prunes now and then, so it may be some ends behind.
+    // A running daemon prunes only now and then, so it may be some ends behind.
     for _ in 0..70 {
         daemon.run("true");
     }

@@ -1,5 +1,5 @@
-//! Every method with parameters that make no sense: refused by name, nothing recorded, the daemon
-//! goes on.
+//! Calls every method with invalid parameters: the error names the parameter, nothing is recorded, and the
+//! daemon keeps working.
 
 use serde_json::{Value, json};
 
@@ -26,13 +26,13 @@ enum Takes {
     Id,
     /// A text that may not be empty or huge.
     Name,
-    /// Any text.
+    /// A text without restrictions.
     Text,
-    /// A whole number from 0 up.
+    /// An integer from 0.
     Count,
     /// A time span in milliseconds.
     Span,
-    /// One of a few words.
+    /// One of a fixed set of words.
     Word,
     /// A list of ids.
     Ids,
@@ -86,7 +86,7 @@ impl Takes {
     }
 }
 
-/// A method, parameters it takes, the fields it needs, and what each field takes.
+/// A method, valid parameters, the required fields, and what each field takes.
 type Row = (&'static str, Value, Vec<&'static str>, Vec<(&'static str, Takes)>);
 
 /// The matrix: a row for each method.
@@ -164,14 +164,14 @@ fn matrix(id: &str) -> Vec<Row> {
     ]
 }
 
-/// A daemon with one running task, which no bad request may touch.
+/// A daemon with one running task, which no bad request may change.
 fn fixture() -> (Daemon, String) {
     let daemon = Lab::new().daemon();
     let id = daemon.sh("sleep 600");
     (daemon, id)
 }
 
-/// Nothing was recorded, the running task runs, and the daemon goes on.
+/// Asserts that nothing was recorded, the task still runs, and the daemon works.
 fn expect_untouched(daemon: &Daemon, id: &str) {
     let tasks = daemon.call("task/check", json!({}))["tasks"].clone();
     let list = tasks.as_array().expect("a list");
@@ -184,7 +184,7 @@ fn expect_untouched(daemon: &Daemon, id: &str) {
     daemon.stop(id);
 }
 
-/// Collects what was not refused as it should be, so that one run shows all of it.
+/// Collects all requests that were not refused correctly, so that one run shows all of them.
 struct Findings<'a> {
     daemon: &'a Daemon,
     wrong: Vec<String>,
@@ -225,7 +225,7 @@ fn mistyped_empty_huge_and_negative_fields_are_refused_by_name() {
     for (method, base, _, fields) in matrix(&id) {
         for (field, takes) in fields {
             for value in takes.bad() {
-                // A stop of the running task must not get through by its other, good fields.
+                // `true` is a valid value of `eof`.
                 if field == "eof" && value == json!(true) {
                     continue;
                 }

@@ -1,4 +1,4 @@
-//! What a confined task can do, and what becomes of what it wrote (docs/protocol.md, `task/spawn`).
+//! What a confined task can do, and what happens to the files that it wrote (docs/protocol.md, `task/spawn`).
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::harness::{Daemon, Lab, eventually, id_of, skip};
 
-/// Runs a confined command: how it exited, and its output. `None` where this machine cannot confine.
+/// Runs a confined command; returns its exit code and its output. `None` if this machine cannot confine.
 fn ran(daemon: &Daemon, mode: &str, line: &str) -> Option<(i64, String)> {
     if !is_here(daemon) {
         return None;
@@ -16,7 +16,7 @@ fn ran(daemon: &Daemon, mode: &str, line: &str) -> Option<(i64, String)> {
     Some((task["exit"]["code"].as_i64().unwrap_or(-1), daemon.output(&id)))
 }
 
-/// Whether the machine can confine; where it cannot, the wish is refused by its name.
+/// Whether the machine can confine; otherwise asserts that the error names the parameter.
 pub(crate) fn is_here(daemon: &Daemon) -> bool {
     match daemon.request("task/spawn", json!({ "command": ["true"], "confine": "look" })) {
         Ok(result) => {
@@ -121,7 +121,7 @@ fn an_argv_that_cannot_be_executed_is_1002_under_confinement_too() {
     assert_eq!(daemon.refused(1002, "task/spawn", params).data["errno"], 2);
 }
 
-/// Looking at real projects is what confinement is for: the tools do it as they do without.
+/// Tools that read a project work the same with and without confinement.
 #[test]
 fn looking_commands_do_not_notice() {
     let lab = Lab::new();
@@ -168,7 +168,7 @@ fn looking_commands_do_not_notice() {
         ("make", "cd python && make -n", "echo made"),
         ("go", "cd go && go list ./...", "example.com/looked-at"),
     ] {
-        // Asked without confinement: a program that it hides is a fault.
+        // Checked without confinement, so that a program that confinement hides fails the test.
         let here = daemon.spawn(json!({ "command": format!("command -v {program}") }));
         if daemon.exited(&id_of(&here))["task"]["exit"]["code"] != 0 {
             skip(&format!("there is no `{program}`"));

@@ -1,4 +1,4 @@
-//! What developers look with, in small real projects: confined to look it shows what it shows unconfined.
+//! Tools with which developers read code, in small real projects: confined to look, they print the same as unconfined.
 
 use std::fs;
 use std::process::Command;
@@ -27,12 +27,12 @@ const FILES: &[(&str, &str)] = &[
     ("Makefile", "all: made\nmade:\n\techo make > made\n"),
     ("data.json", r#"{"a": [1, {"b": 42}]}"#),
     (".gitignore", ".env*\ntarget\nnode_modules\n__pycache__\nCargo.lock\n"),
-    // Keys beside everything, as projects have them.
+    // Files with keys between the others, as in real projects.
     (".env", "TOKEN=secret\n"),
     ("node/.env.local", "TOKEN=secret\n"),
 ];
 
-/// The program, and the line; each in the top of the repository unless it goes elsewhere itself.
+/// The program and the line, which starts in the top directory of the repository.
 const LINES: &[(&str, &str)] = &[
     ("git", "git status"),
     ("git", "git status --short --branch"),
@@ -80,11 +80,11 @@ fn is_installed(program: &str) -> bool {
     found.is_ok_and(|output| output.status.success())
 }
 
-/// A repository with a history and a change that is not committed.
+/// Makes a repository with a history and an uncommitted change.
 fn make(lab: &Lab) {
     for (path, text) in FILES {
         let path = lab.file(path);
-        fs::create_dir_all(path.parent().expect("it has one")).expect("they are made");
+        fs::create_dir_all(path.parent().expect("a parent directory")).expect("it can be created");
         fs::write(path, text).expect("it is written");
     }
     let line = "git init -q -b main . && git config user.name N && git config user.email e@e && \
@@ -94,7 +94,7 @@ fn make(lab: &Lab) {
     assert!(made.is_ok_and(|status| status.success()), "git makes a repository");
 }
 
-/// How a line ends, and what it says.
+/// The exit status and the output of a line.
 fn run(daemon: &Daemon, line: &str, more: serde_json::Value) -> (serde_json::Value, String) {
     let mut params = json!({ "command": line });
     params.as_object_mut().expect("one").extend(more.as_object().expect("one").clone());
@@ -106,7 +106,7 @@ fn run(daemon: &Daemon, line: &str, more: serde_json::Value) -> (serde_json::Val
 fn looking_tools_show_in_small_projects_what_they_show_unconfined() {
     let lab = Lab::new();
     make(&lab);
-    // Toolchains are where the user has them.
+    // The user's home has the toolchains.
     let home = std::env::var("HOME").expect("tests run with a home");
     let daemon = lab.start().env("HOME", &home).go();
     if !is_here(&daemon) {
@@ -127,7 +127,7 @@ fn looking_tools_show_in_small_projects_what_they_show_unconfined() {
     assert_eq!(picture(&lab), before, "nothing was changed");
 }
 
-/// What lies in the workspace, and when it was changed.
+/// The files in the workspace with size, modification time and mode.
 fn picture(lab: &Lab) -> String {
     let line = "find . -printf '%p %s %T@ %m\n' | sort";
     let output = Command::new("sh").args(["-c", line]).current_dir(lab.workspace()).output();

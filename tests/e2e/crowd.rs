@@ -1,4 +1,4 @@
-//! Two daemons and six command lines on one store at once: each spawn is answered with what became of it.
+//! Two daemons and six command lines on one store at once: each spawn is answered with its actual outcome.
 
 use std::collections::BTreeSet;
 use std::process::Output;
@@ -10,7 +10,7 @@ use crate::harness::{Daemon, Lab};
 
 const COMMAND_LINES: usize = 6;
 
-/// Has command lines spawn `count` tasks, side by side; the arguments are those of the n-th.
+/// Spawns `count` tasks through parallel command lines; `argv` returns the arguments of the n-th.
 fn spawn_all(lab: &Lab, count: usize, argv: impl Fn(usize) -> Vec<String> + Sync) -> Vec<Output> {
     let spawn = |n: usize| {
         let argv = argv(n);
@@ -42,7 +42,7 @@ fn of_two_thousand_short_tasks_none_is_refused_and_none_runs_twice() {
     let lab = Lab::new();
     let (one, two) = lab.daemons();
     std::fs::create_dir(lab.file("ran")).expect("the workspace is there");
-    // A second run of it would fail.
+    // If a task ran twice, its second run would fail.
     let spawned = spawn_all(&lab, TASKS, |n| vec!["mkdir".to_owned(), format!("ran/{n}")]);
     let refused: Vec<_> = spawned.iter().filter(|output| !output.status.success()).collect();
     assert!(refused.is_empty(), "{} refused: {:?}", refused.len(), refused.first());

@@ -1,4 +1,4 @@
-//! A task ends at its deadline, with its tree, and says so.
+//! A task and its process tree end at its deadline, and its end names the cause.
 
 use serde_json::json;
 

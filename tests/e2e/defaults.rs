@@ -1,4 +1,4 @@
-//! What a request means that says no more than it has to (docs/protocol.md, "Methods").
+//! The defaults of optional parameters (docs/protocol.md, "Methods").
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ fn count(result: &Value, list: &str) -> usize {
     result[list].as_array().unwrap_or_else(|| panic!("no list `{list}`: {result}")).len()
 }
 
-/// Runs a command that writes this many bytes, to its end.
+/// Runs a command that writes this many bytes until it ends; returns its id.
 fn written(daemon: &Daemon, bytes: usize) -> String {
     let id = daemon.sh(&format!("head -c {bytes} /dev/zero | tr '\\0' x"));
     daemon.exited(&id);
@@ -27,7 +27,7 @@ fn lists_have_a_hundred_entries() {
     assert_eq!(count(&daemon.call("task/check", json!({ "limit": 101 })), "tasks"), 101);
     let drained = daemon.call("task/drain", json!({}));
     assert_eq!((count(&drained, "notifications"), &drained["remaining"]), (100, &json!(1)));
-    // It was acknowledged without being asked.
+    // The first drain acknowledges by default.
     assert_eq!(count(&daemon.call("task/drain", json!({})), "notifications"), 1);
     assert_eq!(count(&daemon.call("task/drain", json!({})), "notifications"), 0);
 }
@@ -80,5 +80,5 @@ fn a_stop_is_sigterm_and_two_seconds_of_grace() {
     assert_eq!(task["exit"], json!({ "code": null, "signal": "SIGKILL" }));
     let took = task["durationMs"].as_u64().expect("a number");
     assert!(took >= 2_000, "the grace was cut to {took} ms");
-    assert!(daemon.output(&id).contains("asked"), "it was asked by SIGTERM first");
+    assert!(daemon.output(&id).contains("asked"), "SIGTERM was sent first");
 }

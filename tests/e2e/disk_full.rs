@@ -1,5 +1,5 @@
-//! A full disk: new tasks are refused with 1005, running ones are not harmed, and all is well again
-//! when there is room.
+//! A full disk: new tasks are refused with 1005, running tasks are not affected, and everything works again
+//! once there is space.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -9,13 +9,13 @@ use serde_json::json;
 
 use crate::harness::{Daemon, Lab, eventually, id_of, skip};
 
-/// A small disk of its own for the store. Must be dropped after the daemons on it.
+/// A small disk for the store. Must be dropped after the daemons that use it.
 struct Disk {
     lab: Lab,
 }
 
 impl Disk {
-    /// `None` where this machine does not let us mount one.
+    /// Mounts one; `None` if this machine does not allow that.
     fn new(megabytes: u32) -> Option<Self> {
         if !nix::unistd::geteuid().is_root() {
             skip("a small disk can be mounted by root only");
@@ -28,7 +28,7 @@ impl Disk {
             .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
             .arg(lab.state())
             .output()
-            .expect("mount is there where there is a root");
+            .expect("root can run mount");
         if !mount.status.success() {
             skip(&format!("no tmpfs here: {}", String::from_utf8_lossy(&mount.stderr)));
             return None;
@@ -36,14 +36,14 @@ impl Disk {
         Some(Self { lab })
     }
 
-    /// Takes all the room there is.
+    /// Fills the disk.
     fn fill(&self) {
         let mut filler = File::create(self.lab.state().join("filler")).expect("an inode is left");
         let block = [1; 4_096];
         while filler.write_all(&block).is_ok() {}
     }
 
-    /// Gives it back.
+    /// Frees the space again.
     fn free(&self) {
         fs::remove_file(self.lab.state().join("filler")).expect("the filler is there");
     }
@@ -51,14 +51,14 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Lazily, for a process of a failed test may still hold a file on it.
+        // Lazily, because a process of a failed test may still have a file open on it.
         let unmount = Command::new("umount").arg("-l").arg(self.lab.state()).status();
         assert!(unmount.is_ok_and(|status| status.success()), "the disk cannot be unmounted");
     }
 }
 
-/// Spawns until one is refused for want of room. Those accepted before, for which room had been set
-/// aside, are reported like any other.
+/// Spawns until a task is refused because the disk is full. Returns the tasks that were accepted before,
+/// for which space had been allocated; they are reported like any others.
 fn refused(daemon: &Daemon) -> Vec<String> {
     let mut accepted = Vec::new();
     loop {
@@ -74,14 +74,14 @@ fn refused(daemon: &Daemon) -> Vec<String> {
     }
 }
 
-/// Those accepted on the full disk are told too.
+/// Asserts that the tasks which were accepted on the full disk are reported.
 fn expect_reported(daemon: &Daemon, accepted: &[String]) {
     for id in accepted {
         assert_eq!(daemon.exited(id)["task"]["exit"]["code"], 5);
     }
 }
 
-/// Waits for the daemon to take tasks again, and runs one.
+/// Waits until the daemon accepts tasks again, and runs one.
 fn expect_recovery(daemon: &Daemon) {
     let task = eventually("a spawn to be accepted again", || {
         daemon.request("task/spawn", json!({ "command": "echo back; exit 2" })).ok()
@@ -102,7 +102,7 @@ fn new_tasks_are_refused_and_running_ones_reported_when_there_is_room() {
     let mut accepted = refused(&daemon);
     assert_eq!(daemon.check(&id)["state"], "running", "reading goes on");
     gate.open();
-    // It ends while nothing can be written; the end must not be lost for it.
+    // The task ends while nothing can be written, and its end must not be lost.
     accepted.extend(refused(&daemon));
     disk.free();
     let task = daemon.exited(&id)["task"].clone();
@@ -145,7 +145,7 @@ fn a_task_that_writes_on_a_full_disk_is_not_harmed() {
     disk.free();
     let task = daemon.exited(&id)["task"].clone();
     assert_eq!((&task["state"], &task["exit"]["code"]), (&json!("exited"), &json!(4)), "{task}");
-    assert_eq!(status, "0\n", "its writes fail though only its log is full");
+    assert_eq!(status, "0\n", "the task's writes fail although only its log is full");
     expect_recovery(&daemon);
 }
 
@@ -173,7 +173,7 @@ fn a_daemon_starts_on_a_full_disk_and_recovers() {
     drop(daemon);
     disk.fill();
     let daemon = disk.lab.start().noisy().go();
-    // Not even the ledger can be opened where its index of writes has no room.
+    // Without space for its WAL index, not even the ledger can be opened.
     match daemon.request("task/check", json!({ "id": id })) {
         Ok(result) => assert_eq!(result["task"]["state"], "running"),
         Err(error) => assert_eq!(error.code, 1005, "{error:?}"),
@@ -193,7 +193,7 @@ fn a_brand_new_store_on_a_full_disk_says_so() {
     disk.fill();
     let daemon = disk.lab.start().silent().noisy().go();
     let params = json!({ "processId": null, "capabilities": {} });
-    // Either way is honest: refuse to begin, or begin and refuse tasks.
+    // Both are correct: refuse to initialize, or initialize and refuse tasks.
     match daemon.request("initialize", params) {
         Ok(_) => {
             daemon.notify("initialized", json!({}));
@@ -207,7 +207,7 @@ fn a_brand_new_store_on_a_full_disk_says_so() {
 fn a_read_only_state_directory_says_so() {
     let Some(disk) = Disk::new(24) else { return };
     disk.lab.daemon().run("true");
-    // A process that may still write would keep it writable.
+    // A process with a file open for writing would prevent the remount.
     disk.lab.expect_no_process();
     let remount = |how: &str| {
         let status = Command::new("mount")

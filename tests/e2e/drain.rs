@@ -1,4 +1,4 @@
-//! The queue is the truth: drain, ack and replay (docs/protocol.md, "Methods" and "Guarantees").
+//! Drain, ack and replay of a queue (docs/protocol.md, "Methods" and "Guarantees").
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ fn numbers(drained: &Value) -> Vec<u64> {
     list.iter().map(|n| n["seq"].as_u64().expect("a number")).collect()
 }
 
-/// Runs this many tasks to their ends.
+/// Runs this many tasks until they have ended.
 fn fill(daemon: &Daemon, count: usize) {
     let ids: Vec<String> = (0..count).map(|n| daemon.sh(&format!("echo {n}"))).collect();
     for id in &ids {
@@ -24,7 +24,7 @@ fn a_notification_has_the_fields_of_the_protocol() {
     let pushed = daemon.exited(&id);
     let drained = daemon.drain();
     let [notification] = &drained[..] else { panic!("one end: {drained:?}") };
-    assert_eq!(*notification, pushed, "the push and the queue tell the same");
+    assert_eq!(*notification, pushed, "the push equals the notification in the queue");
     assert_eq!(notification["seq"], 1);
     assert_eq!(notification["queue"], "default");
     assert_eq!(notification["kind"], "exited");
@@ -118,7 +118,7 @@ fn what_is_not_acked_is_drained_again() {
 #[test]
 fn a_drain_whose_reply_cannot_be_sent_is_drained_again() {
     let daemon = Lab::new().daemon();
-    // A command is in its notification whole, so this many of the longest do not fit into a message.
+    // A notification contains the complete command, so this many of the longest do not fit into a message.
     let mut longest = vec!["true".to_owned()];
     longest.extend(std::iter::repeat_n("x".repeat(130_000), 8));
     let bytes: usize = longest.iter().map(String::len).sum();
@@ -141,7 +141,7 @@ fn a_drain_whose_reply_cannot_be_sent_is_drained_again() {
         }
         told.extend(some);
     }
-    assert_eq!(told, all, "what no reply carried was lost, or came out of order");
+    assert_eq!(told, all, "a notification was lost or came out of order");
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn a_wait_returns_what_it_waited_for() {
     let both = json!([first, second]);
     let soon = daemon.call("task/wait", json!({ "ids": both, "timeoutMs": 0 }));
     assert_eq!(soon["timedOut"], true);
-    assert_eq!(soon["tasks"].as_array().map(Vec::len), Some(2), "as they stand: {soon}");
+    assert_eq!(soon["tasks"].as_array().map(Vec::len), Some(2), "both current tasks: {soon}");
     let any = daemon.ask("task/wait", json!({ "ids": both, "mode": "any" }));
     let all = daemon.ask("task/wait", json!({ "ids": both, "mode": "all" }));
     let queue = daemon.ask("task/wait", json!({ "queue": "default", "mode": "all" }));
@@ -242,7 +242,7 @@ fn a_wait_returns_what_it_waited_for() {
         assert_eq!((ended(&answer), &answer["timedOut"]), (2, &json!(false)), "{answer}");
     }
     let later = daemon.call("task/wait", json!({ "ids": both, "mode": "all" }));
-    assert_eq!(ended(&later), 2, "what is over needs no waiting");
+    assert_eq!(ended(&later), 2, "a wait for ended tasks returns at once");
 }
 
 #[test]

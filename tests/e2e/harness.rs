@@ -1,8 +1,8 @@
-//! What every test stands on: a store of its own, daemons on it, and the look at what they leave.
+//! What every test uses: a temporary store, daemons with it, and checks of what they leave behind.
 //!
-//! The harness asserts on its own, when a [`Daemon`] and the [`Lab`] it ran in are dropped, what
-//! must hold after any session whatever: one answer a request, pushes in the promised order, the
-//! right exit code, a silent stderr, no process and no stray file left.
+//! When a [`Daemon`] and its [`Lab`] are dropped, the harness asserts what must hold after every session:
+//! one answer for each request, pushes in the promised order, the right exit code, an empty stderr, and no
+//! process or stray file left.
 
 mod daemon;
 mod gate;

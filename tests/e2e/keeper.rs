@@ -1,5 +1,5 @@
-//! The keeper: it stands outside of the daemon's tree, holds what a task must not lose when its
-//! supervisor dies, and knows the status then.
+//! The keeper: it is outside of the daemon's process tree, holds the pipes that a task must not lose when
+//! its shim is killed, and then knows the exit status.
 
 use meanwhile_shim::record;
 use nix::sys::signal::{Signal, kill};
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::harness::{BINARY, Lab, all, eventually, gone, id_of, parent};
 
-/// Bytes that may be missing where a supervisor was killed: what one pipe holds.
+/// How many bytes of output may be lost when a shim is killed: the size of a pipe.
 const PIPE_BYTES: usize = 1 << 20;
 
 fn sigkill(pid: i32) {
@@ -44,12 +44,12 @@ fn a_keeper_is_gone_when_nothing_is_left() {
     assert!(!gone(keeper), "its task runs");
     gate.open();
     lab.expect_no_process();
-    // The files of the ended task are put away with its end.
+    // The next daemon moves the files of the ended task when it records the end.
     assert_eq!(lab.daemon().drain().len(), 1);
 }
 
-/// Whichever process is killed, the task goes on and its end is told once; the status is exact as long as the
-/// supervisor or its keeper lives, or the kernel tells it.
+/// Whichever processes are killed, the task continues and its end is reported once; the status is exact if the
+/// shim or its keeper lives, or if the kernel reports it.
 fn deaths(no_info: bool) {
     for mask in 1..8 {
         let (kills_keeper, kills_shim, kills_daemon) = (mask & 1 > 0, mask & 2 > 0, mask & 4 > 0);
@@ -74,9 +74,9 @@ fn deaths(no_info: bool) {
             drop(daemon.kill9());
             daemon = start(&lab);
         }
-        assert!(!gone(leader), "case {mask}: the command is not harmed");
+        assert!(!gone(leader), "case {mask}: the command still runs");
         if kills_shim {
-            // What the task writes while no process reads is another test's.
+            // Another test covers output that is written while no shim reads.
             supervised(&lab, &id, shim);
         }
         gate.open();
@@ -89,7 +89,7 @@ fn deaths(no_info: bool) {
     }
 }
 
-/// Waits for a supervisor that took over.
+/// Waits until another shim has taken over.
 fn supervised(lab: &Lab, id: &str, dead: i32) {
     let record = lab.state().join("live").join(id).join("record");
     eventually("another supervisor to take over", || {
@@ -119,7 +119,7 @@ fn a_supervisor_killed_under_a_flood_costs_one_pipe_at_most() {
     eventually("a part of the flood", || {
         (daemon.check(&id)["output"]["total"].as_u64()? > 1 << 20).then_some(())
     });
-    // It may be through already on a fast machine; then nothing may be missing.
+    // On a fast machine the task may already have ended; then no output may be missing.
     let _gone = kill(Pid::from_raw(shim), Signal::SIGKILL);
     let task = daemon.exited(&id)["task"].clone();
     assert_eq!((&task["state"], &task["exit"]["code"]), (&json!("exited"), &json!(7)), "{task}");
@@ -127,7 +127,7 @@ fn a_supervisor_killed_under_a_flood_costs_one_pipe_at_most() {
     let output = daemon.output(&id);
     let whole: usize = (2_300_000 - 1_000_000 + 1) * 8;
     assert!(output.len() + PIPE_BYTES >= whole, "{} of {whole} bytes", output.len());
-    // A line in which something is missing is not a number of seven digits, or out of order once.
+    // A line with missing bytes is not a number of seven digits, or is out of order.
     let numbers: Vec<u32> = output
         .lines()
         .filter(|line| line.len() == 7)
@@ -180,7 +180,7 @@ fn input_outlives_its_supervisor_and_its_end_is_kept() {
     let spawn = json!({ "command": "echo $$ > pid; cat; echo end", "stdin": "pipe" });
     let id = id_of(&daemon.spawn(spawn));
     let (shim, _) = shim_and_keeper(lab.pid_in("pid"));
-    // Only after the first write the supervisor is sure to have told the keeper of the pipe.
+    // After the first write, the shim has certainly told the keeper about the pipe.
     daemon.call("task/write", json!({ "id": id, "data": "one\n" }));
     daemon.wait_output(&id, "one\n");
     let other = lab.daemon();
@@ -190,11 +190,11 @@ fn input_outlives_its_supervisor_and_its_end_is_kept() {
     other.call("task/write", json!({ "id": id, "data": "two\n" }));
     daemon.wait_output(&id, "two\n");
     other.call("task/write", json!({ "id": id, "data": "", "eof": true }));
-    // The other daemon wrote too, and holds the pipe open for as long as it lives.
+    // The killed daemon wrote to the task too, and held the pipe open while it lived.
     drop(daemon.kill9());
     assert_eq!(other.exited(&id)["task"]["exit"]["code"], 0);
     assert_eq!(other.output(&id), "one\ntwo\nend\n");
-    // The next process that rings takes the dead daemon's bell away.
+    // The next process that rings removes the dead daemon's bell.
     other.run("true");
 }
 
@@ -210,7 +210,7 @@ fn a_daemon_whose_keeper_was_killed_goes_on() {
     eventually("another keeper", || {
         lab.keepers().iter().any(|process| process.pid != keeper).then_some(())
     });
-    assert!(!gone(shim), "the supervisor goes on");
+    assert!(!gone(shim), "the shim still runs");
     gate.open();
     assert_eq!(daemon.exited(&id)["task"]["exit"]["code"], 7);
     daemon.run("true");

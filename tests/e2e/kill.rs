@@ -1,5 +1,5 @@
 //! SIGKILL of the daemon at each step of spawn, finish, drain and ack: nothing is lost, nothing is
-//! told twice, nothing runs twice.
+//! reported twice, nothing runs twice.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 
 use crate::harness::{Daemon, Entry, Lab, all, id_of};
 
-/// Rounds of the great run, each ended by a SIGKILL.
+/// The number of rounds of the longest test; each ends with a SIGKILL.
 const ROUNDS: usize = 112;
-/// Tasks spawned in each.
+/// How many tasks each round spawns.
 const TASKS: usize = 4;
 
-/// Numbers that look random and are the same in each run (xorshift64, Marsaglia 2003); what differs
-/// from run to run is the machine.
+/// Pseudo-random numbers that are the same in each run (xorshift64, Marsaglia 2003), so that runs differ only
+/// in timing.
 struct Dice(u64);
 
 impl Dice {
@@ -28,27 +28,27 @@ impl Dice {
         self.0 % bound
     }
 
-    /// Lets a moment pass. Not to wait for anything: the kill is to come at any point of what the
-    /// daemon does meanwhile.
+    /// Sleeps for a random time. This does not wait for a condition: the kill must come at a random point of
+    /// the daemon's work.
     fn pause(&mut self, most: Duration) {
         let most = u64::try_from(most.as_micros()).expect("a short time");
         thread::sleep(Duration::from_micros(self.below(most)));
     }
 }
 
-/// A client that keeps what it was told, as an agent does that acks what it has stored.
+/// A client that stores notifications and then acknowledges them, as an agent does.
 #[derive(Default)]
 struct Client {
-    /// What each number told.
+    /// The task id of each notification, by its number.
     told: BTreeMap<u64, String>,
-    /// Up to here the daemon has said that it knows.
+    /// The daemon has confirmed acknowledgements up to this number.
     acked: u64,
     /// The task of each token, once known.
     tokens: BTreeMap<String, String>,
 }
 
 impl Client {
-    /// Takes in what a session said, up to its last byte.
+    /// Handles all messages of a session.
     fn take_in(&mut self, log: &[Entry]) {
         let mut asked: BTreeMap<String, &Value> = BTreeMap::new();
         for entry in log {
@@ -97,10 +97,13 @@ impl Client {
         assert_eq!(task["state"], "exited", "{task}");
         assert_eq!(task["exit"]["code"], 3, "{task}");
         let before = self.told.insert(seq, id.clone());
-        assert!(before.is_none_or(|b| b == id), "number {seq} told two tasks, then {id}");
+        assert!(
+            before.is_none_or(|b| b == id),
+            "number {seq} belongs to two tasks, the second is {id}"
+        );
     }
 
-    /// Asserts that each token's task was told under one number, and that each ran once.
+    /// Asserts that each token's task has one number, and ran once.
     fn judge(&self, lab: &Lab, tokens: usize) {
         assert_eq!(self.tokens.len(), tokens);
         let numbers: Vec<u64> = self.told.keys().copied().collect();
@@ -109,17 +112,17 @@ impl Client {
         let mut ids: Vec<&String> = self.tokens.values().collect();
         told.sort();
         ids.sort();
-        assert_eq!(told, ids, "each task is told, and once");
+        assert_eq!(told, ids, "each task is reported exactly once");
         let text = lab.text("ran");
         let mut ran: Vec<&str> = text.lines().collect();
         ran.sort_unstable();
         let wanted: Vec<&str> = self.tokens.keys().map(String::as_str).collect();
-        assert_eq!(ran, wanted, "each ran, and once");
+        assert_eq!(ran, wanted, "each task ran exactly once");
     }
 }
 
 fn wish(token: &str) -> Value {
-    // The output makes the ends take different times.
+    // The output varies the time that an end takes.
     json!({ "command": format!("echo {token} >> ran; echo {token}; exit 3"), "clientToken": token })
 }
 
@@ -135,7 +138,7 @@ fn a_hundred_kills_at_every_step_lose_nothing_and_repeat_nothing() {
     kills_at_every_step(ROUNDS, Daemon::kill9);
 }
 
-/// As vscode-languageclient does with a server that is slow to end, and JetBrains with every one.
+/// vscode-languageclient kills the tree of a server that exits slowly, and JetBrains that of every server.
 #[test]
 fn kills_of_the_daemons_whole_tree_at_every_step_lose_nothing_and_repeat_nothing() {
     kills_at_every_step(ROUNDS / 2, |daemon| {
@@ -146,7 +149,7 @@ fn kills_of_the_daemons_whole_tree_at_every_step_lose_nothing_and_repeat_nothing
             at += 1;
         }
         for pid in tree.into_iter().skip(1) {
-            // It may have ended since it was seen.
+            // It may have exited meanwhile.
             let _gone = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
         daemon.kill9()
@@ -160,7 +163,7 @@ fn kills_at_every_step(rounds: usize, kill: impl Fn(Daemon) -> Vec<Entry>) {
     let mut all: Vec<String> = Vec::new();
     for round in 0..rounds {
         let daemon = lab.daemon();
-        // What was not answered last time is asked again, with the same token.
+        // Requests without an answer are repeated with the same token.
         let open: Vec<&String> =
             all.iter().filter(|token| !client.tokens.contains_key(*token)).collect();
         let again: Vec<i64> = open.iter().map(|t| daemon.ask("task/spawn", wish(t))).collect();
@@ -228,7 +231,7 @@ fn kills_during_drains_that_ack_by_themselves_lose_nothing() {
         exited(&daemon, &asked);
         daemon.ask("task/drain", json!({ "max": 3 }));
         dice.pause(Duration::from_millis(3));
-        // The pushes are not taken in: what the queue gives must be enough.
+        // Pushes are ignored: the queue alone must be sufficient.
         let log: Vec<Entry> = daemon
             .kill9()
             .into_iter()
@@ -282,7 +285,7 @@ fn a_killed_daemon_leaves_no_process_of_its_own() {
         drop(daemon.kill9());
         lab.expect_no_process();
     }
-    // Whatever it left in files is put in order by the next one; the harness looks.
+    // The next daemon cleans up what the killed one left in files; the harness checks that.
     assert_eq!(lab.daemon().drain().len(), 5);
 }
 

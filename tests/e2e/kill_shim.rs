@@ -1,5 +1,5 @@
-//! SIGKILL of a task's supervisor: the status is still exact while its keeper or a daemon lives, and
-//! honestly `lost` otherwise; the tree can always be stopped.
+//! SIGKILL of a task's shim: the exit status is still exact while its keeper or a daemon lives, and `lost`
+//! otherwise; the tree can always be stopped.
 
 use std::fs;
 use std::process::Command;
@@ -15,11 +15,11 @@ fn sigkill(pid: i32) {
     eventually("the killed process to be gone", || gone(pid).then_some(()));
 }
 
-/// The supervisor of the task whose leader this is.
+/// The shim of the task with this leader.
 fn shim_of(lab: &Lab, leader: i32) -> i32 {
     let shim = parent(leader).expect("the leader lives");
     let shims: Vec<i32> = lab.shims().iter().map(|process| process.pid).collect();
-    assert!(shims.contains(&shim), "the leader's parent {shim} is none of the shims {shims:?}");
+    assert!(shims.contains(&shim), "the leader's parent {shim} is not one of the shims {shims:?}");
     shim
 }
 
@@ -36,11 +36,11 @@ fn with_a_daemon_alive_the_status_is_exact() {
         let leader = lab.pid_in("pid");
         let shim = shim_of(&lab, leader);
         sigkill(shim);
-        // What is in the pipe when supervisor and command die at once is lost. The daemon, which
-        // does one thing after the other, keeps the pipe open before it answers the check.
+        // If shim and command die at the same time, the contents of the pipe are lost. The daemon works
+        // sequentially, so it holds the pipe open before it answers the check.
         eventually("the daemon to reap the supervisor", || parent(shim).is_none().then_some(()));
         assert_eq!(daemon.check(&id)["state"], "running", "the command has not ended");
-        assert!(!gone(leader), "the command is not harmed");
+        assert!(!gone(leader), "the command still runs");
         gate.open();
         let task = daemon.exited(&id)["task"].clone();
         assert_eq!((&task["state"], &task["exit"]), (&json!("exited"), &exit), "{end}: {task}");
@@ -66,7 +66,7 @@ fn with_a_daemon_alive_the_tree_can_be_stopped() {
 fn a_deadline_stays_the_cause_when_the_supervisor_dies_over_it() {
     let lab = Lab::new();
     let daemon = lab.daemon();
-    // It does not mind the deadline's SIGTERM, so that SIGKILL finds it, seconds later.
+    // The command ignores the SIGTERM of its deadline, so it is killed some seconds later.
     let command = "trap '' TERM; echo $$ > pid; while :; do sleep 0.05; done";
     let id = id_of(&daemon.spawn(json!({ "command": command, "deadlineMs": 300 })));
     let leader = lab.pid_in("pid");
@@ -78,7 +78,7 @@ fn a_deadline_stays_the_cause_when_the_supervisor_dies_over_it() {
     assert!(gone(leader), "the leader outlived its deadline");
 }
 
-/// A task whose supervisor, keeper and daemon were killed; its leader waits at the gate.
+/// A task whose shim, keeper and daemon were killed, while its leader waits at the gate.
 fn abandoned(lab: &Lab) -> (String, i32) {
     let daemon = lab.daemon();
     let id = daemon.sh("echo $$ > pid; echo said; read x < gate; exit 0");
@@ -95,9 +95,9 @@ fn expect_lost(daemon: &Daemon, id: &str) -> Value {
     let task = daemon.exited(id)["task"].clone();
     assert_eq!(task["state"], "lost", "{task}");
     let code = &task["exit"]["code"];
-    assert!(code.is_null(), "no status is made up: {task}");
+    assert!(code.is_null(), "an unknown status is not guessed: {task}");
     assert_eq!(task["cause"]["actor"], "daemon", "{task}");
-    assert_eq!(daemon.output(id), "said\n", "what it wrote is kept");
+    assert_eq!(daemon.output(id), "said\n", "the output is kept");
     task
 }
 
@@ -137,7 +137,7 @@ fn a_kill_at_any_moment_leaves_each_task_told_once() {
     let mut ids = Vec::new();
     for round in 0..30 {
         ids.push(daemon.sh(&format!("for i in $(seq {round}); do :; done; exit 5")));
-        // Some of them supervise, some have just ended, some wait for a task.
+        // Some of them supervise a task, some are about to exit, some wait for a task.
         for shim in lab.shims() {
             let _gone = kill(Pid::from_raw(shim.pid), Signal::SIGKILL);
         }
@@ -164,8 +164,8 @@ fn a_kill_of_everything_at_once_leaves_nothing_behind() {
     for id in &ids {
         daemon.push("task/started", |push| push["task"]["id"] == **id);
     }
-    // As a container that is taken down, or the out-of-memory killer of a whole group.
-    // Stopped again and again until none is new: a shell may be about to start its command.
+    // Kill all processes at once, like the end of a container or the OOM killer for a control group.
+    // Stop them repeatedly until no new one appears: a shell may be about to start its command.
     let mut all = Vec::new();
     while all.len() < lab.processes().len() {
         all = lab.processes();
@@ -183,7 +183,7 @@ fn a_kill_of_everything_at_once_leaves_nothing_behind() {
         assert_eq!(daemon.exited(id)["task"]["state"], "lost");
     }
     assert_eq!(daemon.drain().len(), 2);
-    // That no pipe or half-made folder is left is asserted by the harness.
+    // The harness asserts that no pipe and no unfinished folder is left.
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn a_pid_used_again_by_a_stranger_is_neither_reported_nor_stopped() {
     stranger.wait().expect("the child is ours");
 }
 
-/// A process with this pid: the kernel takes the one after the last (pid_namespaces(7)).
+/// Starts a process with this pid: the kernel assigns the number after `ns_last_pid` (pid_namespaces(7)).
 fn with_pid(pid: i32) -> Option<std::process::Child> {
     for _ in 0..50 {
         fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).ok()?;
@@ -220,7 +220,7 @@ fn with_pid(pid: i32) -> Option<std::process::Child> {
     None
 }
 
-/// What the command line alone says of the only task.
+/// The only task, as the command line lists it without a daemon.
 fn listed(lab: &Lab) -> Value {
     let output = lab.cli(&["ps", "--json"]);
     let listed: Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -233,7 +233,7 @@ fn a_command_that_only_looks_sees_that_a_task_is_dead() {
     let _gate = lab.gate("gate");
     let (id, leader) = abandoned(&lab);
     assert_eq!(listed(&lab)["state"], "running", "its command lives");
-    // That look gave it a supervisor and a keeper again.
+    // That command has started a shim and a keeper for the task again.
     for process in lab.keepers().into_iter().chain(lab.shims()) {
         sigkill(process.pid);
     }
@@ -251,7 +251,7 @@ fn a_task_of_another_boot_is_lost_and_its_numbers_mean_no_process() {
     let lab = Lab::new();
     let _gate = lab.gate("gate");
     let (id, leader) = abandoned(&lab);
-    // As after a loss of power, when the numbers are given out again: this one to the same session.
+    // Simulate a loss of power after which the pids are reused, this one by the same session.
     let record = lab.state().join("live").join(&id).join("record");
     let record = fs::File::options().write(true).open(record).expect("the task is under way");
     std::os::unix::fs::FileExt::write_all_at(&record, &[7; 16], 32).expect("it is written");
@@ -259,7 +259,7 @@ fn a_task_of_another_boot_is_lost_and_its_numbers_mean_no_process() {
     assert_eq!(task["state"], "lost", "{task}");
     let message = task["cause"]["message"].as_str().expect("a reason");
     assert!(message.contains("machine was started again"), "{message}");
-    // The mark in its environment proves it, not its number.
+    // The mark in its environment proves that it belongs to the task, not its pid.
     assert_eq!(task["survivors"][0]["pid"], leader, "{task}");
     sigkill(leader);
     eventually("a look to put it away", || listed(&lab).get("survivors").is_none().then_some(()));

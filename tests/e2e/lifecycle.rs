@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Daemon, Lab, Transport, eventually, id_of};
 
-/// "Within 1 s", with half a second for a machine that is busy with the other tests.
+/// The protocol's "within 1 s", plus half a second because other tests run at the same time.
 const WITHIN_1_S: Duration = Duration::from_millis(1_500);
 
 const METHODS: [&str; 22] = [
@@ -52,7 +52,7 @@ const PUSHES: [&str; 13] = [
     "session/timeline",
 ];
 
-/// What `docs/protocol.md` lists under "Limits".
+/// The names that `docs/protocol.md` lists under "Limits".
 const LIMITS: [&str; 23] = [
     "after",
     "argumentsBytes",
@@ -233,7 +233,7 @@ fn the_death_of_the_client_process_ends_the_daemon_within_a_second() {
     let daemon = Lab::new().start().initialize("processId", json!(client.id())).go();
     daemon.run("true");
     client.kill().expect("the child is ours");
-    // Not waited for before: a parent that is slow to reap must not keep the daemon alive.
+    // The client is reaped only now: a zombie client must not keep the daemon alive.
     assert_eq!(daemon.ends_within(WITHIN_1_S).code(), Some(1));
     client.wait().expect("the child is ours");
 }
@@ -346,7 +346,7 @@ fn the_state_directory_follows_the_environment_and_is_private() {
 fn logs_go_to_stderr_and_never_to_stdout() {
     let daemon = Lab::new().start().env("MEANWHILE_LOG", "trace").noisy().go();
     daemon.run("echo to the log; echo to the other >&2");
-    // That stdout carries messages only is asserted by the harness.
+    // The harness asserts that stdout has only messages.
     eventually("MEANWHILE_LOG=trace to show something", || {
         (!daemon.stderr().is_empty()).then_some(())
     });
@@ -377,7 +377,7 @@ fn a_request_is_cancelled_at_once_and_answered_once() {
     let error = daemon.answer(wait).expect_err("a cancelled wait");
     assert_eq!(error.code, -32800, "{error:?}");
     assert_eq!(daemon.check(&id)["state"], "running", "cancelling a wait stops nothing");
-    // Cancelling what was answered long ago, or never asked, is not a fault.
+    // Cancelling an answered or unknown request is not an error.
     daemon.notify("$/cancelRequest", json!({ "id": wait }));
     daemon.notify("$/cancelRequest", json!({ "id": 987_654 }));
     daemon.stop(&id);

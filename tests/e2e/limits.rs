@@ -1,4 +1,4 @@
-//! Out of descriptors, out of processes, and very many tasks.
+//! A shortage of descriptors or processes, and very many tasks.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::harness::{BINARY, Daemon, Lab, RpcError, eventually, id_of, skip};
 
-/// Spawns many at once; returns the ids of those accepted and the errors of the others.
+/// Spawns many tasks at once; returns the ids of the accepted ones and the errors of the others.
 fn crowd(daemon: &Daemon, count: usize, command: &str) -> (Vec<String>, Vec<RpcError>) {
     let asked: Vec<i64> =
         (0..count).map(|_| daemon.ask("task/spawn", json!({ "command": command }))).collect();
@@ -24,7 +24,7 @@ fn crowd(daemon: &Daemon, count: usize, command: &str) -> (Vec<String>, Vec<RpcE
     (ids, errors)
 }
 
-/// Those accepted end as they should, those refused say why, and afterwards all is well.
+/// Asserts that accepted tasks end normally, that errors name the limit, and that everything works afterwards.
 fn expect_orderly(daemon: &Daemon, ids: &[String], errors: &[RpcError], limit: &str) {
     for error in errors {
         assert_eq!(error.code, 1003, "{error:?}");
@@ -57,14 +57,14 @@ fn out_of_descriptors_spawns_are_refused_and_nothing_else_suffers() {
     expect_orderly(&daemon, &ids, &errors, "openFiles");
 }
 
-/// What is kept ready for tasks to come must not take the descriptors that the results of tasks are read with.
+/// Idle shims must not use up the descriptors that are needed to read results.
 #[test]
 fn idle_shims_leave_descriptors_free() {
     const LIMIT: usize = 60;
     let lab = Lab::new();
     let limit = format!("ulimit -n {LIMIT}; exec \"$@\"");
     let daemon = lab.start().wrapped_in(&["sh", "-c", &limit, "sh"]).go();
-    // A burst, after which more are kept ready; and a task after each time that they are filled up again.
+    // After a burst more shims are kept ready; then run a task after each time that they are refilled.
     let (ids, _) = crowd(&daemon, 40, "exit 3");
     for id in &ids {
         daemon.exited(id);
@@ -91,7 +91,7 @@ fn out_of_processes_spawns_are_refused_and_nothing_else_suffers() {
         skip("a limit on processes binds others than root, and only root becomes another");
         return;
     }
-    // A user of its own, so that the limit counts this test's processes only.
+    // A separate user, so that the limit counts only this test's processes.
     let user = 60_000 + std::process::id() % 5_000;
     let lab = Lab::new();
     let gate = lab.gate("gate");
@@ -133,7 +133,7 @@ fn a_thousand_tasks_may_end_at_once() {
     while daemon.pushes("task/exited").len() <= ids.len()
         && start.elapsed() < Duration::from_secs(30)
     {
-        // A check is answered in the middle of it.
+        // A check is answered meanwhile.
         daemon.call("task/check", json!({ "limit": 1 }));
     }
     for id in &ids {
@@ -153,7 +153,7 @@ fn a_thousand_tasks_may_end_at_once() {
 #[test]
 fn a_limit_on_the_size_of_files_is_a_full_disk_to_the_log_and_stays_the_tasks() {
     let lab = Lab::new();
-    // The supervisor's own file is larger.
+    // The shim's executable in the store is larger than the limit.
     lab.daemon().run("true");
     let daemon = lab.start().wrapped_in(&["prlimit", "--fsize=400000"]).noisy().go();
     let id = daemon.sh("ulimit -f > limit; head -c 3000000 /dev/zero; exit 5");

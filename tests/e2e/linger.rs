@@ -48,14 +48,14 @@ fn a_daemon_that_comes_back_in_time_saves_the_task() {
     let id = daemon.sh("echo $$ > pid; exec sleep 600");
     let pid = lab.pid_in("pid");
     let end = Instant::now() + Duration::from_millis(2_500);
-    // Each daemon stays for less than the linger time, and so does each time without one.
+    // Each daemon lives for less than the linger time, and each gap between two daemons is shorter, too.
     let mut daemon = Some(daemon);
     while Instant::now() < end {
         drop(daemon.take().map(crate::harness::Daemon::kill9));
         let next = lab.start().options(options.clone()).go();
         next.run("sleep 0.3");
         daemon = Some(next);
-        assert!(!gone(pid), "an attended task was stopped");
+        assert!(!gone(pid), "a task was stopped although a daemon was attached");
     }
     let daemon = daemon.expect("there is always one");
     assert_eq!(daemon.stop(&id)["cause"]["actor"], "client");
@@ -71,10 +71,10 @@ fn an_attended_task_outlives_the_linger_time() {
     let id = one.sh("sleep 600");
     two.push("tasks/changed", |push| push["running"] == json!([id]));
     drop(one.kill9());
-    // A time in which a task of 300 ms linger would be gone, measured by a task that takes it.
+    // Wait by means of a task for a time in which a task with a linger of 300 ms would be stopped.
     let clock = two.sh("sleep 1.2");
     two.exited(&clock);
-    assert_eq!(two.check(&id)["state"], "running", "the other daemon attends it");
+    assert_eq!(two.check(&id)["state"], "running", "the other daemon is attached");
     two.stop(&id);
 }
 

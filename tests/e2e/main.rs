@@ -1,8 +1,8 @@
-//! The real binary, driven from outside as an editor drives it.
+//! Tests of the real binary from outside, used as an editor uses it.
 //!
-//! Written from the protocol, never from the code: a test here knows the wire, the command line
-//! and what the kernel shows of processes and files. Nothing here reaches into the crates, so a
-//! test that fails names a promise to users that is broken.
+//! They are written from the protocol, never from the code: a test knows only the wire, the command line,
+//! and what the kernel shows of processes and files. A failing test therefore means a broken promise to
+//! users.
 
 mod agent_clients;
 mod agent_kill;

@@ -1,5 +1,5 @@
-//! The order of what a client hears (docs/protocol.md, "Guarantees"). The harness asserts it of every
-//! session; here are the sessions that make it hard to keep.
+//! The order of messages to a client (docs/protocol.md, "Guarantees"). The harness asserts it for every
+//! session; the sessions here make it hard to keep.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Daemon, Entry, Lab, Transport, id_of};
 
-/// Spawns many at once, in one burst; returns the ids in the order asked.
+/// Spawns many tasks in one burst; returns their ids in the order of the requests.
 fn burst(daemon: &Daemon, count: usize, command: impl Fn(usize) -> Value) -> Vec<String> {
     let asked: Vec<i64> = (0..count).map(|n| daemon.ask("task/spawn", command(n))).collect();
     asked
@@ -51,8 +51,8 @@ fn every_push_comes_in_its_place() {
 
 #[test]
 fn output_comes_before_the_end() {
-    // The harness asserts the order. Here the last byte must have come too: nothing is skipped
-    // where nothing floods.
+    // The harness asserts the order. Here the last byte must have arrived too: without a flood, no output
+    // is skipped.
     let daemon = Lab::new().daemon();
     let gates = daemon.lab().gate("gate");
     let ids =
@@ -87,7 +87,7 @@ fn an_end_is_durable_before_it_is_told() {
     let drained = lab.daemon().drain();
     let ids: BTreeSet<String> = drained.iter().map(|n| id_of(&n["task"])).collect();
     assert_eq!(ids, told);
-    assert_eq!(drained.len(), told.len(), "each end once");
+    assert_eq!(drained.len(), told.len(), "each end exactly once");
 }
 
 #[test]
@@ -100,14 +100,14 @@ fn a_task_that_is_over_is_never_told_again() {
     drop(daemon);
     let next = lab.daemon();
     let snapshot = next.push("tasks/changed", |_| true);
-    assert_eq!(snapshot["undelivered"], json!({ "default": 1 }), "the queue is the truth");
+    assert_eq!(snapshot["undelivered"], json!({ "default": 1 }), "the end is still in the queue");
     next.run("true");
     let pushed: Vec<Value> = next
         .pushes("task/exited")
         .into_iter()
         .filter(|p| p["notification"]["task"]["id"] == *id)
         .collect();
-    assert_eq!(pushed, Vec::<Value>::new(), "a push is made once");
+    assert_eq!(pushed, Vec::<Value>::new(), "an end is pushed only once");
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn waiting_requests_delay_no_other() {
     daemon.lab().daemon().stop(&id);
 }
 
-/// Has 1 024 requests wait for a task, and 76 more; returns the task and all of them.
+/// Sends 1 024 requests that wait for a task, and 76 more; returns the task and the requests.
 fn crowded(daemon: &Daemon) -> (String, Vec<i64>) {
     let id = daemon.sh("sleep 600");
     let wait = || daemon.ask("task/wait", json!({ "ids": [id], "timeoutMs": 600_000 }));
@@ -168,7 +168,7 @@ fn crowded(daemon: &Daemon) -> (String, Vec<i64>) {
 fn more_than_1024_waiting_requests_are_refused_and_retryable() {
     let daemon = Lab::new().daemon();
     let (id, waits) = crowded(&daemon);
-    // They delay no request that does not wait, and one that is cancelled makes room.
+    // They do not delay other requests, and cancelling one of them makes room.
     assert_eq!(daemon.check(&id)["state"], "running");
     daemon.run("true");
     daemon.notify("$/cancelRequest", json!({ "id": waits[7] }));

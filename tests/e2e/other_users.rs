@@ -1,5 +1,5 @@
-//! Processes of a task that belong to another user (sudo, setuid): they are alive though no signal reaches
-//! them, and a stop says so.
+//! Processes of a task that belong to another user (sudo, setuid): no signal reaches them, and a stop
+//! reports that they are still alive.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -11,8 +11,8 @@ use serde_json::json;
 
 use crate::harness::{BINARY, Daemon, Lab, eventually, gone, id_of, skip};
 
-/// A daemon of another user than root, with a program in the workspace that becomes root; `None` where
-/// that cannot be had. `hidden`: `/proc` shows that user no processes of others.
+/// A daemon of a user other than root, with a setuid program in the workspace that becomes root; `None` if
+/// this machine does not allow it. `hidden`: `/proc` does not show that user the processes of others.
 fn unprivileged(hidden: bool) -> Option<Daemon> {
     if !nix::unistd::geteuid().is_root() {
         skip("only root makes a program that becomes another user");
@@ -46,7 +46,7 @@ fn unprivileged(hidden: bool) -> Option<Daemon> {
     Some(lab.start().wrapped_in(&wrapper).go())
 }
 
-/// What becomes root, says so and stays.
+/// A command that becomes root, writes its pid, and sleeps.
 const STAY: &str = "./become --reuid=0 --clear-groups sh -c 'echo $$ > far; exec sleep 600'";
 
 fn end(pid: i32) {

@@ -68,7 +68,7 @@ fn both_streams_are_one_in_the_order_written() {
 #[test]
 fn bytes_come_back_exactly_in_base64_and_as_text_otherwise() {
     let daemon = Lab::new().daemon();
-    // 0xff 0xfe is not UTF-8 anywhere.
+    // The bytes 0xff and 0xfe never occur in UTF-8.
     let id = daemon.sh("printf 'ok\\n\\377\\376\\000bad\\nend'");
     daemon.exited(&id);
     let exact = read(&daemon, &id, json!({ "encoding": "base64" }));
@@ -141,7 +141,7 @@ fn a_list_shows_running_tasks_first_then_the_newest() {
     assert_eq!(list(json!({ "state": "stopped" })), [running]);
 }
 
-/// The pushes of a task's output, as offsets and texts.
+/// The `task/output` pushes of a task, as offsets and texts.
 fn deltas(daemon: &Daemon, id: &str) -> Vec<(u64, String)> {
     let about = |push: &Value| push["id"] == *id;
     daemon
@@ -198,7 +198,7 @@ fn after_unsubscribing_nothing_comes() {
     gate.open();
     daemon.exited(&id);
     assert_eq!(deltas(&daemon, &id), [(0, "one".to_owned())]);
-    // Unsubscribing twice is not a fault.
+    // Unsubscribing twice is not an error.
     daemon.call("task/unsubscribe", json!({ "id": id }));
 }
 
@@ -208,7 +208,7 @@ fn subscribing_to_a_finished_task_shows_what_is_there() {
     let id = daemon.sh("printf done");
     daemon.exited(&id);
     match daemon.request("task/subscribe", json!({ "id": id, "offset": 0 })) {
-        // Guarantee 2 leaves no room for a push after the end: the reply must say what holds.
+        // Guarantee 2 forbids a push after the end, so both replies are correct.
         Ok(result) => assert_eq!(result, json!({})),
         Err(error) => assert_eq!(error.code, 1004, "{error:?}"),
     }
@@ -220,7 +220,7 @@ fn text_pushes_never_cut_a_character() {
     let lab = Lab::new();
     let gate = lab.gate("gate");
     let daemon = lab.daemon();
-    // The crab's four bytes come in two writes.
+    // The four bytes of one character are written in two parts.
     let id = daemon.sh("printf 'a\\360\\237'; read x < gate; printf '\\246\\200b'");
     daemon.call("task/subscribe", json!({ "id": id, "offset": 0 }));
     eventually("three bytes to be written", || {

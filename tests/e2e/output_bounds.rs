@@ -1,4 +1,4 @@
-//! A flood of output bounds everything but the task: disk, memory, and what a client is sent.
+//! During a flood of output, disk usage, memory and the pushes to a client stay bounded, and the task is not slowed.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use crate::harness::{Daemon, Lab, eventually, until};
 
 const MIB: u64 = 1 << 20;
 
-/// The most the store may take for one flooding task.
+/// The largest size of the store with one flooding task.
 const DISK_BOUND: u64 = 100 * MIB;
 
-/// The most a daemon may grow.
+/// The largest growth of a daemon's memory.
 const MEMORY_BOUND: u64 = 8 * MIB;
 
 fn wait_total(daemon: &Daemon, id: &str, bytes: u64) {
@@ -45,7 +45,7 @@ fn a_gigabyte_is_captured_in_bounded_space_with_both_ends_kept() {
     assert!(notification["preview"]["head"].as_str().is_some_and(|t| t.starts_with("FIRST\nxx")));
     assert!(notification["preview"]["tail"].as_str().is_some_and(|t| t.ends_with("xx\nLAST\n")));
 
-    // Walking through by `nextOffset`, each byte is either read or named as a gap.
+    // When reading on with `nextOffset`, each byte is either read or part of a reported gap.
     let (mut offset, mut missing) = (0, 0);
     let mut ends = (String::new(), String::new());
     loop {
@@ -71,7 +71,7 @@ fn a_gigabyte_is_captured_in_bounded_space_with_both_ends_kept() {
         }
         offset = next;
     }
-    assert_eq!(missing, dropped, "what is said to be dropped is what is missing");
+    assert_eq!(missing, dropped, "`dropped` is the number of missing bytes");
     assert_eq!(ends, ("FIRST\nxx".to_owned(), "xx\nLAST\n".to_owned()));
 }
 
@@ -84,7 +84,7 @@ fn a_flood_reaches_a_subscriber_at_a_bounded_rate_with_jumps() {
     let (start, first) = (Instant::now(), count());
     eventually("60 pushes", || (count() >= first + 60).then_some(()));
     let (took, pushes) = (start.elapsed(), count() - first);
-    // 20 a second; one more for where the window starts, and some slack for a late thread.
+    // 20 a second, one more because of where the window starts, and some slack for a late thread.
     let allowed = 20.0 * took.as_secs_f64() + 6.0;
     assert!(pushes as f64 <= allowed, "{pushes} pushes in {took:?}");
     daemon.stop(&id);
@@ -115,7 +115,7 @@ fn a_flood_leaves_checks_answered_and_the_daemon_small() {
     let before = daemon.memory("VmRSS");
     let id = daemon.sh("yes");
     wait_total(&daemon, &id, 500 * MIB);
-    // The benchmark `yes` says how fast.
+    // The benchmark `yes` measures how fast this is.
     for _ in 0..51 {
         daemon.check(&id);
     }
@@ -178,13 +178,13 @@ fn long_lines_and_no_lines_do_no_harm() {
     let task = json!({ "command": script, "watch": [{ "pattern": "end$" }] });
     let id = crate::harness::id_of(&daemon.spawn(task));
     daemon.exited(&id);
-    // Without a newline or a carriage return this is one line, longer than any that is watched.
+    // Without a newline or a carriage return this is one line, longer than watches match in full.
     assert_eq!(daemon.pushes("task/notified"), Vec::<Value>::new());
     let task = json!({ "command": script, "watch": [{ "pattern": "^zz" }] });
     let id = crate::harness::id_of(&daemon.spawn(task));
     daemon.exited(&id);
     let matched = daemon.pushes("task/notified");
-    assert_eq!(matched.len(), 1, "its beginning is: {matched:?}");
+    assert_eq!(matched.len(), 1, "the beginning of the line is matched: {matched:?}");
     let line = matched[0]["notification"]["match"]["line"].as_str().expect("a line");
     assert!(line.len() <= 1_024, "the line is cut: {}", line.len());
 }

@@ -1,4 +1,4 @@
-//! Tasks at a place: another store on this machine, reached through a command as one behind ssh is.
+//! Tasks at a place: another store on this machine, reached through a command, like one behind ssh.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{BINARY, DEADLINE, Daemon, Gate, Lab, Process, eventually, id_of};
 
-/// What a place that cannot be reached says.
+/// What the command of an unreachable place prints.
 const DOWN: &str = "ssh: connect to host build port 22: No route to host";
 
 /// A place called `build`, whose home directory is `there` in the test's directory.
@@ -22,14 +22,14 @@ impl Place {
         Self::with("")
     }
 
-    /// With more lines in its section of the settings.
+    /// Configures one with more lines in its section of the settings.
     pub(crate) fn with(lines: &str) -> Self {
         let lab = Lab::new();
         let place = Self { lab };
         let there = place.there();
         fs::create_dir_all(there.join("app/sub")).expect("the test's directory is writable");
         fs::create_dir(place.lab.file("sub")).expect("the workspace is writable");
-        // Not `exec` alone: a way that is killed leaves what it has started, as ssh does.
+        // `serve` is a child: like ssh, a killed connection leaves the process that it has started.
         let script = format!(
             "test -e '{down}' && {{ echo '{DOWN}' >&2; exit 255; }}; cd '{there}'; exec '{BINARY}' serve",
             down = place.gate().display(),
@@ -59,7 +59,7 @@ impl Place {
         self.lab.root().join("down")
     }
 
-    /// Whether it can be reached from now on.
+    /// Sets whether it can be reached from now on.
     pub(crate) fn reachable(&self, is: bool) {
         if is {
             let _there = fs::remove_file(self.gate());
@@ -69,14 +69,14 @@ impl Place {
         }
     }
 
-    /// Ends the way that is open, as a lost connection does.
+    /// Kills the open connection.
     pub(crate) fn cut(&self) {
         for process in self.ways() {
             let _gone = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
         }
     }
 
-    /// The servers at the place.
+    /// The processes of the connections to the place.
     pub(crate) fn ways(&self) -> Vec<Process> {
         let couriers: Vec<i32> = self.couriers().iter().map(|it| it.pid).collect();
         let parent = |it: &Process| crate::harness::parent(it.pid);
@@ -148,11 +148,11 @@ fn a_place_that_cannot_be_reached_is_a_note_and_the_task_waits() {
     assert_eq!(task["state"], "queued");
     assert_eq!(task["queued"]["reason"], json!({"place": "build"}));
     assert_eq!(task["contact"]["reason"], DOWN);
-    // A task here goes on as if nothing were.
+    // A task on this machine is not affected.
     daemon.run("true");
     place.reachable(true);
     assert_eq!(daemon.exited(&id)["task"]["exit"]["code"], 0);
-    // While it runs the way is lost: a note again, and the end when it is there again.
+    // The connection is lost while a task runs: there is a note again, and the end arrives once it is back.
     let gate = Gate::new(&place.there().join("app/gate"));
     let id = spawn(&daemon, "read x < gate; exit 4");
     daemon.push("task/started", |push| push["task"]["id"] == *id);
@@ -175,14 +175,14 @@ fn a_stop_reaches_a_task_before_at_and_away_from_its_place() {
     let task = daemon.stop(&runs);
     assert_eq!((&task["state"], &task["exit"]["signal"]), (&json!("stopped"), &json!("SIGTERM")));
     assert_eq!(task["cause"]["actor"], "client");
-    // Ordered while the place cannot be reached, carried out when it can.
+    // A stop that is ordered while the place cannot be reached is carried out once it can.
     let runs = spawn(&daemon, "sleep 1000");
     daemon.push("task/started", |push| push["task"]["id"] == *runs);
     place.reachable(false);
     eventually("the place is known to be away", || daemon.check(&runs).get("contact").cloned());
     let stopped = daemon.call("task/stop", json!({"id": runs}));
-    assert_eq!(stopped["task"]["state"], "stopping", "it is answered soon");
-    // Never sent: it never runs.
+    assert_eq!(stopped["task"]["state"], "stopping", "the stop is answered soon");
+    // A task that is stopped before it was sent never runs.
     let waits = spawn(&daemon, "touch ran");
     let task = daemon.stop(&waits);
     assert_eq!(task["state"], "stopped");
@@ -230,7 +230,7 @@ fn the_output_of_an_ended_task_is_fetched_whole() {
     );
     let expected: String = (1..=100_000).map(|n| format!("{n}\n")).collect();
     assert_eq!(daemon.output(&id), expected);
-    // Watches are looked for in all of it.
+    // Watches are matched in the complete output.
     let params =
         json!({"command": "seq 1 100000", "watch": [{"pattern": "^77777$"}], "on": "build"});
     let id = id_of(&daemon.spawn(params));
@@ -255,7 +255,7 @@ fn what_cannot_be_is_refused_with_its_reason() {
     fs::write(place.lab.file("broken"), "").expect("the workspace is writable");
     refused(json!({"command": "true", "on": "build"}), "no space left");
     fs::remove_file(place.lab.file("broken")).expect("it is there");
-    // What the place refuses is told as the end.
+    // If the place refuses a task, its end reports that.
     let id = id_of(&daemon.spawn(json!({"command": ["/no/such/program"], "on": "build"})));
     let told = daemon.exited(&id);
     let cause = told["task"]["cause"]["message"].as_str().unwrap_or_default();
@@ -338,7 +338,7 @@ fn a_place_is_tried_before_it_is_written_down() {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (out.status.code(), text(&out.stdout), text(&out.stderr))
     };
-    // What does not work is not written.
+    // A place that does not work is not added to the settings.
     let (code, _, why) =
         run(&["place", "add", "moon", "--", "sh", "-c", "echo no route >&2; exit 255"]);
     assert_eq!(code, Some(1), "{why}");
@@ -388,7 +388,7 @@ fn a_server_ends_when_its_client_is_silent_or_comes_again() {
     let lab = Lab::new();
     let silent = lab.start().options(json!({"heartbeatMs": 1_000})).go();
     let status = silent.ends_within(DEADLINE);
-    assert_eq!(status.code(), Some(1), "it took no leave");
+    assert_eq!(status.code(), Some(1), "the daemon got no `exit`");
     let first = lab.start().options(json!({"client": "laptop"})).noisy().go();
     let other = lab.start().options(json!({"client": "desk"})).go();
     let second = lab.start().options(json!({"client": "laptop"})).go();
@@ -396,6 +396,6 @@ fn a_server_ends_when_its_client_is_silent_or_comes_again() {
     for lives in [&other, &second] {
         lives.call("task/check", json!({}));
     }
-    // The bell of the one that was ended is taken away by the next that comes.
+    // The next process removes the bell of the one that was killed.
     assert!(lab.cli(&["ps"]).status.success());
 }

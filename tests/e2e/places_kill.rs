@@ -1,4 +1,4 @@
-//! SIGKILL of everything between a client and a place: each task runs once, each end is told once.
+//! SIGKILL of every process between a client and a place: each task runs once, each end is reported once.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::harness::{eventually, id_of, until};
 use crate::places::Place;
 
-/// Tasks in all, and kills.
+/// The number of tasks, and the number of kills.
 const TASKS: usize = 60;
 const KILLS: usize = 24;
 
@@ -27,7 +27,7 @@ fn each_task_at_a_place_runs_once_and_is_told_once() {
     for round in 0..KILLS {
         for _ in 0..TASKS / KILLS + 1 {
             if number < TASKS {
-                // Each run leaves a mark of its own.
+                // Each run of a task appends a line to its file.
                 let command =
                     format!("echo $$ >> ran/{number}; sleep 0.{}; exit {}", number % 4, number % 7);
                 let task = daemon.spawn(json!({"command": command, "on": "build"}));
@@ -35,7 +35,7 @@ fn each_task_at_a_place_runs_once_and_is_told_once() {
                 number += 1;
             }
         }
-        // The kills come at whatever point the others are; a moment, different each time.
+        // This does not wait for a condition: the kills must come at varying moments.
         std::thread::sleep(Duration::from_millis((round as u64 * 37) % 90));
         match round % 4 {
             0 | 2 => place.cut(),
@@ -69,7 +69,7 @@ fn each_task_at_a_place_runs_once_and_is_told_once() {
     assert!(told.values().all(|times| *times == 1), "told twice: {told:?}");
     for (id, number) in &spawned {
         let marks = fs::read_to_string(ran.join(number.to_string())).unwrap_or_default();
-        assert_eq!(marks.lines().count(), 1, "task {number} ran so often");
+        assert_eq!(marks.lines().count(), 1, "task {number} ran more than once");
         let task = daemon.check(id);
         assert_eq!(task["exit"]["code"], json!(number % 7), "{task}");
     }

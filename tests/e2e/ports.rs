@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Daemon, Lab, eventually, id_of, skip};
 
-/// Listens on a free port that the kernel does not hand out by itself, and tells which.
+/// A server that listens on a free port outside the range from which the kernel chooses, and prints the port.
 const SERVER: &str = "import os, socket, sys, time\n\
     if len(sys.argv) > 1 and os.fork() == 0: os.setsid()\n\
     elif len(sys.argv) > 1: time.sleep(600)\n\
@@ -24,7 +24,7 @@ fn has_python() -> bool {
     found
 }
 
-/// The port that the server says it has.
+/// The port that the server prints.
 fn port(daemon: &Daemon, id: &str) -> Value {
     let port = eventually("its port", || daemon.output(id).trim().parse::<u16>().ok());
     json!([port])
@@ -37,7 +37,7 @@ fn a_server_is_known_as_one() {
     }
     let daemon = Lab::new().daemon();
     let others = daemon.sh("sleep 600");
-    // By itself, and by a child with a session of its own.
+    // The leader listens, or a child in another session does.
     for argv in [json!(["python3", "-c", SERVER]), json!(["python3", "-c", SERVER, "child"])] {
         let id = id_of(&daemon.spawn(json!({ "command": argv, "service": true })));
         let push = daemon.push("task/listening", |push| push["id"] == *id && push["ready"] == true);

@@ -10,7 +10,7 @@ fn percentages_are_read_from_the_ways_tools_write_them() {
     let gate = lab.gate("gate");
     let daemon = lab.daemon();
     let check = |tool: &str, text: &str, percent: u64| {
-        // One that ends at once has no use for a progress, so each waits at the gate.
+        // No progress is sent for a task that ends at once, so each task waits at the gate.
         let command = format!("printf '{text}'; read x < gate");
         let id = id_of(&daemon.spawn(json!({ "command": command, "label": tool })));
         let push = daemon.push("task/progress", |push| push["id"] == *id);
@@ -127,7 +127,7 @@ fn a_token_that_is_in_use_is_not_begun_again() {
     daemon.push("$/progress", |p| p["value"]["kind"] == "end");
     daemon.run("true");
     assert_eq!(kinds(), ["begin", "end"]);
-    // Once its task has ended, it is free.
+    // Once its task has ended, the token can be reused.
     let id = id_of(&daemon.spawn(spawn));
     gate.open();
     daemon.exited(&id);

@@ -31,7 +31,7 @@ fn a_terminal_that_went_with_its_supervisor_is_refused_by_name() {
     let daemon = Lab::new().daemon();
     let script = "trap '' HUP; echo $$ > pid; while :; do sleep 0.02; done";
     let id = id_of(&daemon.spawn(json!({ "command": script, "pty": { "rows": 24, "cols": 80 } })));
-    let shim = parent(daemon.lab().pid_in("pid")).expect("its supervisor");
+    let shim = parent(daemon.lab().pid_in("pid")).expect("its shim");
     kill(Pid::from_raw(shim), Signal::SIGKILL).expect("it runs");
     let error = eventually("a refusal by the next supervisor", || {
         let params = json!({ "id": id, "rows": 1, "cols": 1 });

@@ -1,4 +1,4 @@
-//! `task/restart`: a task again, as it was started.
+//! `task/restart`: starts a task again with its original parameters.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! What is kept of finished tasks, and for how long, by the settings in `config.toml`.
+//! Which finished tasks are kept, and for how long, with the settings in `config.toml`.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ fn with_settings(lab: &Lab, lines: &str) -> Daemon {
     lab.daemon()
 }
 
-/// Runs this many tasks at once, to their ends; returns their ids, oldest first.
+/// Runs this many tasks at once until they have ended; returns their ids, oldest first.
 fn run_many(daemon: &Daemon, count: usize, command: &str) -> Vec<String> {
     let ids: Vec<String> = (0..count).map(|_| daemon.sh(command)).collect();
     for id in &ids {
@@ -40,7 +40,7 @@ fn the_newest_finished_tasks_are_kept_and_running_ones_do_not_count() {
     assert_eq!(daemon.drain().len(), 5);
     daemon.shut_down();
     drop(daemon);
-    // One that runs looks now and then; one that starts looks at once.
+    // A running daemon prunes now and then; a starting one prunes at once.
     let daemon = lab.daemon();
     eventually("all but five to be pruned", || (listed(&daemon).len() <= 6).then_some(()));
     let kept = listed(&daemon);
@@ -59,7 +59,7 @@ fn tasks_are_kept_for_their_time() {
     daemon.run("sleep 1.1");
     daemon.shut_down();
     drop(daemon);
-    // A daemon that runs for days looks now and then; one that starts looks at once.
+    // A daemon that runs for days prunes now and then; a starting one prunes at once.
     let daemon = lab.daemon();
     eventually("the old ones to be pruned", || (listed(&daemon).len() <= 1).then_some(()));
 }
@@ -83,7 +83,7 @@ fn a_result_that_was_not_told_is_never_pruned_away() {
     let (mut wanted, count) = (ids, told.len());
     wanted.sort();
     told.sort();
-    assert_eq!((told, count), (wanted, 12), "each is told, and once");
+    assert_eq!((told, count), (wanted, 12), "each task is reported exactly once");
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn the_ends_of_an_output_are_as_long_as_set() {
     let output = daemon.exited(&id)["task"]["output"].clone();
     let (total, dropped) = (output["total"].as_u64(), output["dropped"].as_u64());
     let kept = total.expect("a number") - dropped.expect("a number");
-    // Holes are whole blocks, so it may be somewhat more.
+    // Holes consist of whole blocks, so somewhat more may be kept.
     assert!((192 << 10..=1 << 20).contains(&kept), "{kept} bytes are kept of {output}");
     let text = daemon.output(&id);
     assert!(text.starts_with("FIRST\ny\n") && text.ends_with("y\nLAST\n"));

@@ -1,4 +1,4 @@
-//! Keys that a client gives at the handshake (docs/protocol.md, "Lifecycle"): used, and shown nowhere.
+//! Keys that a client passes in the handshake (docs/protocol.md, "Lifecycle") are used, and shown nowhere.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -13,7 +13,7 @@ use crate::session::here;
 
 const KEY: &str = "sk-secret-of-a-test-0123456789";
 
-/// A model server that says what key it was asked with, and refuses it in words that repeat it.
+/// A model server that passes each received key to the test, and refuses it with an error that repeats the key.
 fn server() -> (String, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let url = format!("http://{}", listener.local_addr().expect("it is bound"));
@@ -67,14 +67,14 @@ fn a_key_given_at_the_handshake_is_used_and_shown_nowhere() {
     let capability = &result["capabilities"]["experimental"]["meanwhile"];
     let features = capability["features"].as_array().expect("there are features");
     assert!(features.contains(&json!("initialize.secrets")));
-    assert!(!result.to_string().contains(KEY), "the answer repeats it");
+    assert!(!result.to_string().contains(KEY), "the answer contains the key");
 
     let made = daemon.call("session/new", here(&lab));
-    assert_eq!(made["_meta"]["meanwhile"]["model"], "anthropic/m", "stronger than the environment");
+    assert_eq!(made["_meta"]["meanwhile"]["model"], "anthropic/m", "it overrides the environment");
     let prompt = json!([{ "type": "text", "text": "go" }]);
     let params = json!({ "sessionId": made["sessionId"], "prompt": prompt });
     daemon.refused(1008, "session/prompt", params);
-    assert_eq!(keys.recv().expect("it was asked"), KEY);
+    assert_eq!(keys.recv().expect("a request"), KEY);
 
     let id = daemon.sh("env; tr '\\0' '\\n' </proc/$PPID/environ");
     daemon.exited(&id);

@@ -1,5 +1,5 @@
-//! Agent sessions (docs/protocol.md, "Agent sessions"): what they say, in which order, and how a task that ends
-//! reaches them.
+//! Agent sessions (docs/protocol.md, "Agent sessions"): their updates, the order of these, and how results of
+//! tasks reach them.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ pub(crate) struct Chat {
     pub(crate) id: String,
 }
 
-/// A daemon whose model follows this script. It asks for permission and is given it.
+/// A daemon whose model follows this script, and a client that allows every permission request.
 pub(crate) fn scripted(lab: &Lab, script: &str) -> Daemon {
     scripted_with(lab, script, Value::Null)
 }
@@ -26,12 +26,12 @@ pub(crate) fn scripted_with(lab: &Lab, script: &str, options: Value) -> Daemon {
     daemon
 }
 
-/// An answer to a question of permission.
+/// An answer to a permission request.
 pub(crate) fn selected(option: &str) -> Value {
     json!({ "outcome": { "outcome": "selected", "optionId": option } })
 }
 
-/// What makes a session in the workspace.
+/// The parameters that create a session in the workspace.
 pub(crate) fn here(lab: &Lab) -> Value {
     json!({ "cwd": lab.workspace(), "mcpServers": [] })
 }
@@ -49,7 +49,7 @@ impl Chat {
         Self { daemon, id }
     }
 
-    /// The session of another daemon, loaded.
+    /// Loads this session in another daemon.
     pub(crate) fn load(lab: &Lab, script: &str, id: &str) -> Self {
         let daemon = scripted(lab, script);
         let mut params = here(lab);
@@ -67,7 +67,7 @@ impl Chat {
         json!({ "sessionId": self.id, "prompt": [{ "type": "text", "text": text }] })
     }
 
-    /// Says something; returns why the turn ended.
+    /// Sends a prompt and waits until its turn ends; returns the stop reason.
     pub(crate) fn prompt(&self, text: &str) -> String {
         let result = self.daemon.call("session/prompt", self.prompt_params(text));
         result["stopReason"].as_str().expect("a turn ends for a reason").to_owned()
@@ -85,7 +85,7 @@ impl Chat {
         })
     }
 
-    /// Waits for a text of the agent's.
+    /// Waits for a message of the agent with this text.
     #[track_caller]
     pub(crate) fn says(&self, text: &str) {
         self.update("agent_message_chunk", |it| it["content"]["text"] == text);
@@ -99,7 +99,7 @@ impl Chat {
         })
     }
 
-    /// The id of the task that a tool call runs as.
+    /// The id of the task that runs the tool call with this title.
     #[track_caller]
     pub(crate) fn task(&self, title: &str) -> String {
         let is_it = |it: &Value| it["sessionUpdate"] == "tool_call" && it["title"] == title;
@@ -112,18 +112,18 @@ impl Chat {
         update["content"][0]["terminalId"].as_str().expect("a task has an id").to_owned()
     }
 
-    /// The trace, whole.
+    /// The complete trace.
     pub(crate) fn trace(&self) -> Value {
         self.daemon.call("session/trace", json!({ "sessionId": self.id }))
     }
 }
 
-/// What an update of this session says.
+/// The update in a message, if it belongs to this session.
 fn update<'a>(entry: &'a Entry, session: &str) -> Option<&'a Value> {
     entry.push("session/update").filter(|it| it["sessionId"] == session).map(|it| &it["update"])
 }
 
-/// A script whose first answer starts a task in the background, and whose last is about its end.
+/// A script whose first answer starts a background task, and whose last answer is about its end.
 pub(crate) const ONE_TASK: &str = r#"
 [[turn]]
 text = "I start it."
@@ -167,11 +167,11 @@ fn a_prompt_is_answered_after_everything_its_turn_said() {
     };
     let first = entries.iter().position(is_about).expect("the session said something");
     let last = entries.iter().rposition(is_about).expect("the session said something");
-    assert!(of(ask).expect("it was answered") > last, "the reply overtook what the turn said");
+    assert!(of(ask).expect("it was answered") > last, "the reply came before updates of its turn");
     let made = entries.iter().position(|entry| {
         entry.direction == Direction::Received && entry.message["result"]["sessionId"] == *chat.id
     });
-    assert!(made.expect("it was answered") < first, "a push overtook the reply to session/new");
+    assert!(made.expect("it was answered") < first, "a push came before the reply to session/new");
     let said: Vec<String> = entries
         .iter()
         .filter_map(|entry| match entry.push("session/turn") {
@@ -224,7 +224,7 @@ fn a_task_that_ends_wakes_the_agent_by_itself() {
         "{card}"
     );
     chat.says("It has failed.");
-    // It was told: a turn of its own, and never again.
+    // The result started a turn, and is not delivered again.
     assert_eq!(chat.prompt("thanks"), "end_turn");
     assert_eq!(chat.trace()["tasks"][0]["deliveredInCall"], 3);
 }
@@ -305,7 +305,7 @@ fn a_trace_tells_where_each_result_went_also_after_a_restart() {
         "turn_ended",
     ];
     assert_eq!(kinds, expect, "{trace:#}");
-    // What was pushed is what is kept.
+    // The pushed facts equal the stored ones.
     let pushed: Vec<Value> =
         chat.daemon.pushes("session/traced").iter().map(|it| it["event"].clone()).collect();
     assert_eq!(json!(pushed), trace["events"]);

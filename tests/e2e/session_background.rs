@@ -1,11 +1,11 @@
-//! What the model's own tools for background tasks show and do, seen through the protocol.
+//! What the agent's tools for background tasks show and do, seen through the protocol.
 
 use serde_json::{Value, json};
 
 use crate::harness::Lab;
 use crate::session::{COMMAND, Chat};
 
-/// An answer that starts [`COMMAND`], whose id is `{{task}}` from then on.
+/// An answer that starts [`COMMAND`]; later answers refer to the task's id as `{{task}}`.
 const STARTS: &str = "
 [[turn]]
 [[turn.call]]
@@ -14,7 +14,7 @@ input = { command = 'read x < gate; echo built; exit 3' }
 save = { task = '[0-9a-f]{8}' }
 ";
 
-/// The results of calls that were shown, in order.
+/// The results of tool calls that the client was sent, in order.
 fn results(chat: &Chat) -> Vec<String> {
     let text = |it: &Value| {
         let update = &it["update"];
@@ -25,7 +25,7 @@ fn results(chat: &Chat) -> Vec<String> {
     chat.daemon.pushes("session/update").iter().filter_map(text).collect()
 }
 
-/// The messages of results that were shown, in order.
+/// The messages with results that the client was sent, in order.
 fn told(chat: &Chat) -> Vec<String> {
     let text = |it: &Value| {
         let update = &it["update"];
@@ -35,13 +35,13 @@ fn told(chat: &Chat) -> Vec<String> {
     chat.daemon.pushes("session/update").iter().filter_map(text).collect()
 }
 
-/// How the only task of the session was told: the call that heard of it, and through what.
+/// How the result of the session's only task was delivered: in which model call, and by what.
 fn delivered(chat: &Chat) -> (Value, Value) {
     let task = chat.trace()["tasks"][0].clone();
     (task["deliveredInCall"].clone(), task["deliveredBy"].clone())
 }
 
-/// Waits until the model's call of this tool is carried out.
+/// Waits until a call of this tool runs.
 #[track_caller]
 fn runs(chat: &Chat, tool: &str) {
     chat.daemon.push("session/traced", |it| {
@@ -82,13 +82,13 @@ text = 'Read.'
     let [first, second] = &shown[..] else { panic!("two calls, two results: {shown:?}") };
     let (head, rest) = first.split_once("\n... ").expect("something is left out");
     let (note, tail) = rest.split_once(" ...\n").expect("something follows");
-    // Its first line says how the command ended.
+    // The first line of the result says how the command ended.
     let head = head.split_once('\n').expect("there is output").1;
     let (left_out, at) = note.split_once(" bytes omitted").expect("a note");
     let (_, at) = at.split_once("offset=").expect("the note says where");
     let (left_out, at) = (number(left_out), number(at));
-    assert_eq!(whole[..at].trim_end(), head, "it begins behind what was shown");
-    assert_eq!(whole[at + left_out..].trim(), tail, "and goes to where the rest begins");
+    assert_eq!(whole[..at].trim_end(), head, "the offset is the end of the shown beginning");
+    assert_eq!(whole[at + left_out..].trim(), tail, "the length is that up to the shown end");
     assert!(first.len() <= 16 << 10, "{} bytes are shown", first.len());
     let middle: Vec<&str> = whole[at..].lines().take(500).collect();
     assert!(second.contains(&middle.join("\n")), "{second}");
@@ -219,6 +219,6 @@ text = 'Bye.'
     let task = chat.daemon.exited(&chat.task(COMMAND))["task"].clone();
     assert_eq!((&task["state"], &task["cause"]["actor"]), (&json!("stopped"), &json!("agent")));
     assert_eq!(chat.prompt("thanks"), "end_turn");
-    assert_eq!(told(&chat), Vec::<String>::new(), "the answer to the call said so");
+    assert_eq!(told(&chat), Vec::<String>::new(), "the answer to the call already had the result");
     assert_eq!(delivered(&chat), (json!(3), json!("check")));
 }

@@ -1,5 +1,5 @@
-//! The bounds a person sets: model calls of one turn, and turns the agent starts by itself. What they
-//! hold back is told, and nothing is lost over it.
+//! The limits that a person sets: model calls in one turn, and turns that the agent starts by itself. A
+//! notice says what a limit holds back, and nothing is lost.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ fn starts(then: &str) -> String {
     )
 }
 
-/// Waits for what the person is told beside the conversation.
+/// Waits for a notice to the person with these words.
 #[track_caller]
 fn notice(chat: &Chat, words: &[&str]) {
     chat.update("user_message_chunk", |it| {
@@ -25,7 +25,7 @@ fn notice(chat: &Chat, words: &[&str]) {
     });
 }
 
-/// The turns that have begun, and how each came about.
+/// The turns that have begun, with what started each.
 fn turns(chat: &Chat) -> Vec<Value> {
     let all = chat.daemon.pushes("session/turn");
     let begun = all.iter().filter(|it| it["state"] == "started");
@@ -58,13 +58,13 @@ fn a_turn_ends_at_its_last_call_and_what_waits_comes_with_the_next_prompt() {
     assert_eq!(chat.daemon.answer(ask), Ok(json!({ "stopReason": "max_turn_requests" })));
     assert_eq!(chat.turn(1, "ended")["stopReason"], "max_turn_requests");
     notice(&chat, &["2 model calls", "calls_per_turn"]);
-    assert!(!lab.file("touched").exists(), "no person would have seen what it says");
+    assert!(!lab.file("touched").exists(), "the call beyond the limit is not made");
     assert_eq!(chat.prompt("go on"), "end_turn");
     chat.says("I do.");
     assert_eq!(chat.trace()["tasks"][0]["deliveredInCall"], 3);
 }
 
-/// With `wakes` allowed, so many of two tasks start a turn; the next prompt has what they left.
+/// With a limit of `wakes`, that many of two results start a turn; the next prompt carries the others.
 fn wakes(wakes: usize) {
     let lab = Lab::new();
     let gates = [lab.gate("one"), lab.gate("two")];

@@ -1,12 +1,11 @@
-//! A session whose context gets full: a summary takes the place of the history, and no task is lost
-//! over it.
+//! A session whose context gets full: a summary replaces the history, and no task is forgotten.
 
 use serde_json::{Value, json};
 
 use crate::harness::Lab;
 use crate::session::{COMMAND, Chat};
 
-/// A task, then an output that fills the context. What is measured is the request: only the answer
+/// A task, then an output that fills the context. The size is measured with a request, so only the answer
 /// to the next one shows that it was too long.
 const SCRIPT: &str = r#"
 context_window = 3000
@@ -57,7 +56,7 @@ fn a_summary_names_the_task_that_runs_and_its_result_comes_once() {
     assert_eq!(chat.prompt("build it"), "end_turn");
     chat.says("I go on.");
     let task = chat.task(COMMAND);
-    // The person sees what the model is told; the summary itself is not said to anybody.
+    // The client is sent what the model is sent after the summary, but not the summary as a message.
     chat.update("user_message_chunk", |it| {
         it["content"]["text"].as_str().is_some_and(|text| text.contains(&task))
     });
@@ -80,7 +79,7 @@ fn a_summary_names_the_task_that_runs_and_its_result_comes_once() {
     let events = trace["events"].as_array().expect("events");
     let compacted: Vec<&Value> =
         events.iter().filter(|event| event["type"] == "compacted").map(|it| &it["call"]).collect();
-    // Three calls, the summary, the call after it, and the one that was woken for.
+    // Three calls, the summary, the call after it, and the one that the result woke.
     assert_eq!(compacted, [4]);
     assert_eq!(trace["tasks"][0]["deliveredInCall"], 6);
 }
@@ -99,7 +98,7 @@ fn a_full_session_that_is_loaded_makes_room_first() {
     let id = chat.id.clone();
     chat.daemon.kill9();
 
-    // The same session with a smaller model, which has seen nothing of it.
+    // The same session with a model that has a smaller context.
     let narrow = r#"
 context_window = 3000
 

@@ -26,7 +26,7 @@ fn cancelling_ends_the_turn_and_no_task() {
     assert_eq!(chat.daemon.answer(ask), Ok(json!({ "stopReason": "cancelled" })));
     assert_eq!(chat.turn(1, "ended")["stopReason"], "cancelled");
     assert_eq!(chat.daemon.check(&task)["state"], "running");
-    // Of nothing that runs, nothing is cancelled; as a request it is answered.
+    // Without a running turn a cancel does nothing; sent as a request, it is answered.
     let id = json!({ "sessionId": chat.id });
     assert_eq!(chat.daemon.call("session/cancel", id), json!({}));
     std::fs::write(&hold, "").expect("the test's directory is writable");
@@ -49,7 +49,7 @@ fn cancelling_stops_the_command_in_the_foreground() {
     chat.cancel();
     assert_eq!(chat.daemon.answer(ask), Ok(json!({ "stopReason": "cancelled" })));
     assert_eq!(chat.daemon.exited(&task)["task"]["state"], "stopped");
-    // The model was told so when it was cancelled: nothing waits for it, and no client says so.
+    // The cancelled call already has the result, so none waits for the session.
     chat.daemon.whole("no result to wait for the session", |entries| {
         let ended = entries.iter().position(|entry| entry.push("task/exited").is_some())?;
         let last = entries[ended..].iter().rev().find_map(|entry| entry.push("tasks/changed"))?;
@@ -75,7 +75,7 @@ fn a_closed_session_lets_its_tasks_go_on() {
     let mut params = here(&lab);
     params["sessionId"] = chat.id.clone().into();
     chat.daemon.call("session/load", params);
-    // What waited in its queue is the first thing it hears.
+    // The result that waited in its queue is delivered first.
     chat.says("It has failed.");
 }
 
@@ -119,7 +119,7 @@ fn a_killed_session_is_loaded_with_everything_in_it() {
     let mut params = here(&lab);
     params["sessionId"] = chat.id.clone().into();
     chat.daemon.call("session/load", params);
-    assert_eq!(told(&task), 2, "said over again, with its tasks named, and told once");
+    assert_eq!(told(&task), 2, "delivered once, and replayed once by the load");
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn unknown_sessions_are_named() {
         assert_eq!(error.data["field"], "sessionId", "{method}: {error:?}");
         assert!(error.message.contains(id), "{method}: {error:?}");
     }
-    // A notification about nothing changes nothing.
+    // An invalid notification changes nothing.
     daemon.notify("session/cancel", json!({ "sessionId": id }));
     daemon.notify("session/cancel", json!([]));
     assert_eq!(daemon.run("exit 6")["exit"]["code"], 6);
@@ -260,7 +260,7 @@ fn shutdown_closes_every_session_at_once() {
     let hold = lab.root().join("hold");
     let script = format!("[[turn]]\nhold = \"{}\"\ntext = \"never\"\n", hold.display());
     let daemon = scripted(&lab, &script);
-    // More than can be closed one after another in the time that `shutdown` takes.
+    // More sessions than could be closed in sequence in the time that `shutdown` may take.
     let made: Vec<i64> = (0..400).map(|_| daemon.ask("session/new", here(&lab))).collect();
     let prompt = |made: i64| {
         let made = daemon.answer(made).expect("sessions are made");
@@ -282,7 +282,7 @@ fn shutdown_closes_every_session_at_once() {
     daemon.ends_within(crate::harness::DEADLINE);
 }
 
-/// Commands that look run side by side; the death of the agent loses neither, and neither runs twice.
+/// Look-only commands run in parallel; if the agent is killed, neither is lost, and neither runs twice.
 #[test]
 fn commands_that_ran_side_by_side_outlive_their_agent() {
     let lab = Lab::new();
@@ -303,7 +303,11 @@ fn commands_that_ran_side_by_side_outlive_their_agent() {
                   [[turn]]\nwhen = \"\\nsaid by a\"\ntext = \"a\"\n";
     let again = Chat::load(&lab, script, &id);
     for task in &tasks {
-        assert_eq!(again.daemon.check(task).get("role"), None, "it goes on in the background");
+        assert_eq!(
+            again.daemon.check(task).get("role"),
+            None,
+            "the command continues in the background"
+        );
     }
     for (gate, name) in gates.iter().zip(["a", "b"]) {
         gate.open();
@@ -319,5 +323,5 @@ fn commands_that_ran_side_by_side_outlive_their_agent() {
     assert_eq!(told, tasks.map(|task| json!([task])));
     let calls = |it: &Value| it["update"]["sessionUpdate"] == "tool_call";
     let calls = again.daemon.pushes("session/update").iter().filter(|it| calls(it)).count();
-    assert_eq!(calls, 2, "nothing was called again");
+    assert_eq!(calls, 2, "no call was repeated");
 }

@@ -1,4 +1,4 @@
-//! What the agent has to ask for (docs/protocol.md, "Agent sessions").
+//! Permission requests of the agent (docs/protocol.md, "Agent sessions").
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -9,8 +9,8 @@ use crate::session::{Chat, selected};
 
 const ASK: &str = "session/request_permission";
 
-/// A script that wants to run `./touch a` and then `./touch b`: a program of the workspace, of a sort that
-/// "always" is offered for.
+/// A script that runs `./touch a` and then `./touch b`: a program in the workspace, for which "always" is
+/// offered.
 const TOUCH: &str = r#"
 [[turn]]
 [[turn.call]]
@@ -29,7 +29,7 @@ input = { command = "./touch b" }
 text = "two"
 "#;
 
-/// A chat in a workspace that has this program.
+/// A chat with [`TOUCH`] in a workspace that has this program.
 fn touching(lab: &Lab) -> Chat {
     let program = lab.file("touch");
     std::fs::write(&program, "#!/bin/sh\nexec touch \"$@\"\n").expect("it is written");
@@ -58,18 +58,21 @@ fn a_command_without_a_rule_is_asked_for() {
     assert_eq!(params["toolCall"]["title"], "./touch a");
     assert_eq!(params["toolCall"]["kind"], "execute");
     assert_eq!(params["toolCall"]["rawInput"], json!({ "command": "./touch a" }));
-    assert!(params["toolCall"]["content"][0]["content"]["text"].is_string(), "it says why");
+    assert!(
+        params["toolCall"]["content"][0]["content"]["text"].is_string(),
+        "the request says why"
+    );
     let call = chat.update("tool_call", |it| it["title"] == "./touch a");
     assert_eq!(call["toolCallId"], params["toolCall"]["toolCallId"]);
     let options = params["options"].as_array().expect("options").iter();
     let mut ids: Vec<&str> = options.clone().filter_map(|it| it["optionId"].as_str()).collect();
     if meanwhile_core::confine::refusal().is_none() {
-        assert_eq!(ids.remove(1), "allow_confined", "after the plain answer, and of its kind");
+        assert_eq!(ids.remove(1), "allow_confined", "the confined option follows the plain one");
         assert_eq!(params["options"][1]["kind"], "allow_once");
     }
     assert_eq!(ids, ["allow_once", "allow_always", "reject_once", "reject_always"]);
     assert!(options.clone().all(|it| it["optionId"] == it["kind"] || it["kind"] == "allow_once"));
-    // Others are served while a person thinks.
+    // Other requests are answered while the permission request is open.
     assert_eq!(chat.daemon.run("exit 2")["exit"]["code"], 2);
     let answer =
         json!({ "jsonrpc": "2.0", "id": question["id"], "result": selected("allow_once") });
@@ -78,7 +81,7 @@ fn a_command_without_a_rule_is_asked_for() {
     assert!(lab.file("a").exists());
 }
 
-/// Prompts twice with an answer; returns how often was asked, and which files are there.
+/// Prompts twice with this answer; returns the number of permission requests, and which files exist.
 fn twice(answer: Value) -> (usize, [bool; 2]) {
     let lab = Lab::new();
     let chat = touching(&lab);
@@ -142,7 +145,7 @@ fn a_question_of_a_cancelled_turn_is_withdrawn() {
     assert_eq!(chat.daemon.answer(ask), Ok(json!({ "stopReason": "cancelled" })));
     chat.daemon.push("$/cancelRequest", |params| params["id"] == question["id"]);
     assert_eq!(question["params"]["_meta"]["meanwhile"]["request"], question["id"]);
-    // As an editor does that has closed its dialogue.
+    // Some editors answer a withdrawn request when they close its dialogue.
     let late = json!({ "jsonrpc": "2.0", "id": question["id"], "result": selected("allow_once") });
     chat.daemon.send_raw(&late);
     chat.daemon.answers(ASK, Some(selected("reject_once")));
@@ -150,17 +153,17 @@ fn a_question_of_a_cancelled_turn_is_withdrawn() {
     assert!(!lab.file("a").exists());
 }
 
-/// The file that is edited, in a directory of its own.
+/// The file that is edited, in a subdirectory.
 const FILE: &str = "src/main.txt";
 const OLD: &str = "one\ntwo\nthree\nfour\nfive\nsix\nseven\n";
 const PROPOSED: &str = "ONE\ntwo\nthree\nfour\nfive\nsix\nSEVEN\n";
 
-/// A chat whose agent writes [`PROPOSED`], and is to be told `expect`.
+/// A chat whose agent writes [`PROPOSED`] and must get a result with the text `expect`.
 fn editing(lab: &Lab, expect: &str) -> Chat {
     calling(lab, "write_file", &format!("content = {PROPOSED:?}"), expect)
 }
 
-/// A chat whose agent calls a tool with [`FILE`], and is to be told `expect`.
+/// A chat whose agent calls a tool with [`FILE`] and must get a result with the text `expect`.
 fn calling(lab: &Lab, tool: &str, input: &str, expect: &str) -> Chat {
     std::fs::create_dir_all(lab.file("src")).expect("a directory");
     std::fs::write(lab.file(FILE), OLD).expect("it is written");
@@ -182,7 +185,7 @@ fn instead(option: &str, text: &str) -> Value {
     answer
 }
 
-/// The question of an edit, while nothing is done yet.
+/// The permission request for an edit.
 fn asked(chat: &Chat) -> Value {
     chat.daemon.find("a question", is_question)
 }
@@ -203,14 +206,14 @@ fn a_change_is_asked_as_a_change() {
     assert_eq!(diff["type"], "diff");
     assert_eq!(diff["path"], *lab.file(FILE).to_string_lossy());
     assert_eq!((&diff["oldText"], &diff["newText"]), (&json!(OLD), &json!(PROPOSED)));
-    assert_eq!(params["toolCall"]["rawInput"], Value::Null, "the change says all of it");
+    assert_eq!(params["toolCall"]["rawInput"], Value::Null, "the change already shows the input");
     assert_eq!(params["_meta"]["meanwhile"]["question"], "write src/main.txt");
     let options = params["options"].as_array().expect("options");
     let names: Vec<&str> = options.iter().filter_map(|it| it["name"].as_str()).collect();
     let like = "allow edits in `src`";
     assert_eq!(names, ["Allow", &format!("Always {like}"), "Reject", &format!("Never {like}")]);
     assert_eq!(written(&lab), OLD, "nothing is written before the answer");
-    // As clients answer that know nothing of it.
+    // Answer like a client that does not know how to change an edit.
     reply(&chat, &question, &selected("allow_once"));
     assert_eq!(chat.daemon.answer(prompt), Ok(json!({ "stopReason": "end_turn" })));
     assert_eq!(written(&lab), PROPOSED);
@@ -275,7 +278,7 @@ fn a_change_of_which_nothing_is_left_is_a_no() {
     chat.update("tool_call_update", |it| it["status"] == "failed");
 }
 
-/// A chat whose agent writes a file, and is to be told `expect`.
+/// A chat whose agent writes a file and must get a result with the text `expect`.
 fn writing(lab: &Lab, path: &str, content: &str, expect: &str) -> Chat {
     let script = format!(
         "[[turn]]\n[[turn.call]]\ntool = \"write_file\"\n\

@@ -1,5 +1,5 @@
-//! The requests of agent sessions one by one: lists in pages, a prompt that is not waited for any more,
-//! parameters that make no sense, and what of the machine a session never takes as its own.
+//! Single requests of agent sessions: lists in pages, a cancelled prompt, invalid parameters, and settings in
+//! the workspace that a session must ignore.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -78,7 +78,7 @@ fn keys_reach_no_command_of_the_agent_and_of_the_command_line() {
     }
 }
 
-/// Files by which a workspace would like to say what is allowed, and with which key.
+/// Writes files with which a workspace tries to set permissions, a model and a key.
 fn presume(lab: &Lab) {
     let settings = "[model]\nmodel = \"anthropic/claude\"\nanthropic_api_key = \"theirs\"\n\
                     [permissions]\nallow = [\"*\"]\n";
@@ -115,18 +115,18 @@ fn a_workspaces_files_give_no_model_no_key_and_no_permission() {
         |entry: &Entry| (entry.message["method"] == "session/request_permission").then_some(());
     chat.daemon.find("the question", is_question);
     assert!(!lab.file("a").exists(), "it was not allowed");
-    // Where no person can be asked it is denied.
+    // Without a person to ask, the call is denied.
     let model = format!("script/{}", lab.root().join("script.toml").display());
     let mut run = lab.command(&["run", "go"]);
     let ran = run.env("MEANWHILE_MODEL", model).output().expect("the binary runs");
-    assert_eq!(ran.status.code(), Some(3), "it finished, and was denied something: {ran:?}");
+    assert_eq!(ran.status.code(), Some(3), "it finished, and a call was denied: {ran:?}");
     assert!(!lab.file("a").exists(), "it was not allowed");
 }
 
-/// A field, and values that are wrong for it.
+/// A field, and invalid values for it.
 type Wrong = (&'static str, Vec<Value>);
 
-/// Methods, each with parameters it would take but for what is wrong with one of their fields.
+/// Methods, each with valid parameters and the wrong values for each field.
 fn nonsense(lab: &Lab) -> Vec<(&'static str, Value, Vec<Wrong>)> {
     let no_text = || vec![json!(null), json!(true), json!(7), json!([]), json!({})];
     let no_list = || vec![json!(true), json!(7), json!("7"), json!({})];

@@ -1,4 +1,5 @@
-//! How a session is led on the daemon's own wire: options, modes, resume, delete (docs/protocol.md, "Agent sessions").
+//! Settings of a session in the daemon's own protocol: options, modes, resume, delete (docs/protocol.md, "Agent
+//! sessions").
 
 use serde_json::{Value, json};
 
@@ -38,7 +39,7 @@ fn what_was_chosen_for_a_session_holds_after_a_restart() {
     let daemon = scripted(&lab, TALK);
     let mut params = here(&lab);
     params["sessionId"] = id.clone().into();
-    // What the client says with it comes before what was chosen.
+    // A setting that the client passes with the load overrides the stored one.
     params["_meta"] = json!({ "meanwhile": { "wake": "on" } });
     let loaded = daemon.call("session/load", params.clone());
     assert_eq!(current(&loaded, "permissions"), "look");

@@ -1,5 +1,5 @@
-//! The agent's tools through the real binary: each is called by a script, which checks what the
-//! model is told of it, and leaves on the disk what it was asked for.
+//! The agent's tools in the real binary: a script calls each tool and checks its result, and the test checks
+//! the files on disk.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::agent_timing::settings;
 use crate::harness::Lab;
 use crate::session::Chat;
 
-/// A turn that calls every tool, each in an answer of its own. `expect` is about the call before.
+/// A turn that calls every tool, each in a separate answer. `expect` is about the previous call.
 const EVERY_TOOL: &str = r#"
 [[turn]]
 [[turn.call]]
@@ -202,7 +202,7 @@ text = "nothing there"
     chat.says("nothing there");
 }
 
-/// Every client hears that a step became a task, whichever process runs the agent.
+/// All clients are notified that a step became a task, whichever process runs the agent.
 #[test]
 fn a_step_that_moves_is_a_task_to_every_client() {
     let lab = Lab::new();
@@ -214,7 +214,7 @@ fn a_step_that_moves_is_a_task_to_every_client() {
         hold.display()
     );
     let (chat, other) = (Chat::new(&lab, &script), lab.daemon());
-    // A task that runs when a daemon opens the workspace is in its lists, and its start is not told.
+    // If a task runs when a daemon opens the workspace, the daemon lists it but does not push its start.
     assert_eq!(other.call("task/check", json!({}))["tasks"], json!([]));
     let turn = chat.ask("go");
     let id = chat.task("read x < gate");
@@ -236,7 +236,7 @@ fn a_step_that_moves_is_a_task_to_every_client() {
     assert!(chat.daemon.answer(turn).is_ok());
 }
 
-/// What runs in the foreground is a step, which lists leave out; by its id everything works.
+/// A foreground command is a step, which lists omit; requests with its id work.
 #[test]
 fn a_step_is_listed_only_where_it_is_asked_for() {
     let lab = Lab::new();
@@ -279,10 +279,10 @@ text = "that was it"
         (&live["title"], &live["outcome"]),
         (&"cat missing; echo shown".into(), &"succeeded".into())
     );
-    let says = live["says"].as_str().expect("it says how it ended");
+    let says = live["says"].as_str().expect("a text about its end");
     assert!(says.starts_with("exited 0 after ") && !says.contains('\n'), "{says}");
     let output = live["output"].as_str().expect("its output");
-    // It ran confined and may have failed for it, which is for the model.
+    // Only the model is told that the command ran confined, and may have failed because of it.
     assert!(output.ends_with("\nshown") && !output.contains("ran confined"), "{output}");
     let id = chat.id.clone();
     drop(chat);

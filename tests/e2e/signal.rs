@@ -1,10 +1,10 @@
-//! `task/signal`: who gets it, and what an end by it says.
+//! `task/signal`: which processes get the signal, and the cause of an end by it.
 
 use serde_json::{Value, json};
 
 use crate::harness::{Daemon, Lab, eventually};
 
-/// A leader and a child in its group, each of which writes its name when SIGUSR1 comes.
+/// A leader and a child in its process group; each writes its name when it gets SIGUSR1.
 const BOTH: &str = "(trap 'echo child' USR1; echo $$ > child; while :; do sleep 0.02; done) & \
                     trap 'echo leader' USR1; echo $$ > leader; while :; do wait; done";
 
@@ -16,7 +16,7 @@ fn signal(daemon: &Daemon, id: &str, signal: &Value, to: Option<&str>) {
     assert_eq!(daemon.call("task/signal", params), json!({}));
 }
 
-/// Waits until the output holds this many lines with a name.
+/// Waits until the output has this many lines with a name.
 fn heard(daemon: &Daemon, id: &str, name: &str, count: usize) {
     eventually(&format!("{count} times `{name}`"), || {
         let output = daemon.output(id);
@@ -38,7 +38,7 @@ fn a_group_hears_it_or_the_leader_alone() {
     heard(&daemon, &id, "child", 1);
     signal(&daemon, &id, &json!(libc::SIGUSR1), None);
     heard(&daemon, &id, "leader", 3);
-    // The first one would have come before the others.
+    // If the child had got the first signal too, it would have written three lines.
     heard(&daemon, &id, "child", 2);
     assert_eq!(daemon.check(&id)["state"], "running");
     daemon.call("task/stop", json!({ "id": id, "signal": "SIGKILL" }));
@@ -57,7 +57,11 @@ fn an_end_by_it_says_who_sent_it() {
         assert_eq!(task["exit"], json!({ "code": null, "signal": "SIGUSR2" }));
         let cause = json!({ "actor": "client", "message": "SIGUSR2 sent by the client" });
         assert_eq!(task["cause"], cause);
-        assert_eq!(daemon.drain()[0]["task"]["cause"], cause, "the queue tells the same");
+        assert_eq!(
+            daemon.drain()[0]["task"]["cause"],
+            cause,
+            "the notification in the queue has the same cause"
+        );
         assert_eq!(daemon.check(&id)["cause"], cause);
     }
 }

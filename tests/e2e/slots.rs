@@ -1,4 +1,4 @@
-//! Slots: no more tasks at once than fit, in the order of their spawns, whatever is killed.
+//! Slots: a limited number of tasks at once, in the order of their spawns, whichever processes are killed.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{BINARY, Daemon, Lab, eventually, gone, id_of, parent};
 
-/// A lab in whose settings slot `build` has room for this many.
+/// A lab in whose settings the slot `build` has this limit.
 fn lab(limit: u32) -> Lab {
     let lab = Lab::new();
     set_limit(&lab, limit);
@@ -45,7 +45,7 @@ fn sigkill(pid: i32) {
     eventually("the killed process to be gone", || gone(pid).then_some(()));
 }
 
-/// The shims of tasks that wait, once there are so many.
+/// Waits until this many shims wait for their turn; returns their pids.
 fn waiting_shims(lab: &Lab, count: usize) -> Vec<i32> {
     eventually("the shims that wait", || {
         let live = fs::read_dir(lab.state().join("live")).ok()?;
@@ -56,7 +56,7 @@ fn waiting_shims(lab: &Lab, count: usize) -> Vec<i32> {
         let folders: Vec<_> = lines.map(|entry| entry.path()).collect();
         let works_in = |pid: i32| fs::read_link(format!("/proc/{pid}/cwd")).ok();
         let shims = lab.shims().into_iter().map(|shim| shim.pid);
-        // One whose leader was started a moment ago may have its FIFO still.
+        // A shim that has just started its leader may still have its FIFO open.
         let parents: Vec<i32> =
             lab.processes().iter().filter_map(|process| parent(process.pid)).collect();
         let waiting: Vec<i32> = shims
@@ -94,7 +94,7 @@ fn a_second_task_waits_for_the_end_of_the_first_and_is_shown_so() {
         assert_eq!(shown["queued"]["since"], shown["createdAt"]);
         assert_eq!(shown.get("pid"), None, "{shown}");
     }
-    assert_eq!(second["state"], "queued", "the reply says so, too: {second}");
+    assert_eq!(second["state"], "queued", "the reply has the same state: {second}");
     let shown = old.check(&id);
     assert_eq!((&shown["state"], &shown["queued"]["position"]), (&json!("running"), &json!(1)));
     let listed = |daemon: &Daemon, state: &str| {
@@ -138,7 +138,7 @@ fn a_client_that_asks_for_it_is_told_that_a_turn_has_come_and_no_other_is() {
         other.exited(id);
     }
     asks.exited(&first);
-    // What took the slot at once did not wait, and no queue has it.
+    // A task that got the slot at once did not wait, so there is no `task/began` for it.
     let begun = asks.pushes("task/began").len() + other.pushes("task/began").len();
     assert_eq!(begun, 2);
     assert!(asks.drain().iter().all(|told| told["kind"] == "exited"));
@@ -202,7 +202,7 @@ fn the_deadline_counts_from_the_start_and_waiting_has_its_own() {
     let task = daemon.exited(&brief)["task"].clone();
     assert_eq!((&task["state"], &task["cause"]["actor"]), (&json!("timedOut"), &json!("deadline")));
     assert_eq!((task.get("exit"), started(&lab, "brief")), (None, false), "{task}");
-    // By now the last one has waited for longer than it may run.
+    // By now this task has waited for longer than its deadline allows it to run.
     assert_eq!(daemon.check(&short)["state"], "queued");
     gate.open();
     daemon.exited(&first);
@@ -234,7 +234,7 @@ fn a_slot_is_held_until_the_leaders_end_when_shim_and_keeper_are_killed() {
     assert_eq!(daemon.exited(&second)["task"]["state"], "exited");
 }
 
-/// What the holder starts is its own work: it would wait for itself.
+/// A task that the holder spawns does not wait for the slot, because then the holder would wait for itself.
 #[test]
 fn a_holder_does_not_wait_for_the_slot_that_it_holds() {
     let lab = lab(1);
@@ -290,7 +290,7 @@ fn a_daemon_hears_of_a_task_that_a_command_queued_and_looks_after_it() {
     let second = String::from_utf8_lossy(&spawned.stdout).trim().to_owned();
     daemon.push("tasks/changed", |push| push["running"] == json!([first, second]));
     let [shim] = waiting_shims(&lab, 1)[..] else { panic!("one waits") };
-    // Its command is gone, and with its keeper and its shim whatever else knew of it.
+    // Its command has exited, and its shim and keeper, which knew its status, are killed.
     let keeper = parent(shim).expect("its keeper lives");
     sigkill(keeper);
     sigkill(shim);
@@ -332,7 +332,7 @@ fn what_lives_on_after_the_leader_holds_no_slot() {
     let second = id_of(&spawn(&daemon, "echo $$ > second"));
     gate.open();
     assert_eq!(daemon.exited(&second)["task"]["state"], "exited");
-    assert!(!gone(child), "it lives on");
+    assert!(!gone(child), "the child still runs");
     assert_eq!(daemon.exited(&first)["task"]["survivors"][0]["pid"], child);
     sigkill(child);
 }
@@ -369,7 +369,7 @@ fn a_shim_that_waits_sleeps() {
         let counts = status.lines().filter(|line| line.contains("ctxt_switches"));
         counts.filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok()).sum()
     };
-    // It may be about to go to sleep in the first look. A shim that polls never stays the same.
+    // The shim may not be asleep at the first check. With a shim that polls, the counter would always change.
     eventually("a second without a wake", || {
         let before = switches();
         std::thread::sleep(std::time::Duration::from_secs(1));
@@ -437,14 +437,14 @@ fn a_task_follows_others_and_is_skipped_where_one_fails() {
         assert_eq!(task.get("exit"), None, "{task}");
     }
     assert!(!started(&lab, "skipped") && !started(&lab, "chained"));
-    // Of those that have ended before the spawn the same is true.
+    // The same applies to tasks that had ended before the spawn.
     let late = after("true", &[&good, &bad], "skip");
     let task = daemon.exited(&late)["task"].clone();
     assert_eq!(task["cause"]["actor"], "dependency", "{task}");
     let told = daemon.drain();
     assert_eq!(told.len(), 7);
     let actors = told.iter().filter(|it| it["task"]["cause"]["actor"] == "dependency").count();
-    assert_eq!(actors, 3, "the queue tells them the same: {told:#?}");
+    assert_eq!(actors, 3, "the notifications in the queue have the same cause: {told:#?}");
 }
 
 #[test]
@@ -453,7 +453,7 @@ fn a_task_that_follows_one_that_waits_for_a_slot_goes_on_in_time() {
     let gate = lab.gate("gate");
     let daemon = knowing(&lab);
     let (first, _) = hold(&lab, &daemon, "first");
-    // It leaves a process behind, which must not hold up what follows.
+    // It leaves a process running, which must not delay the tasks behind it.
     let second = id_of(&spawn(&daemon, "sleep 600 & echo $! > child; echo second >> order"));
     let wish = json!({ "command": "echo third >> order", "slot": "build", "after": [second] });
     let third = id_of(&daemon.spawn(wish));
@@ -463,7 +463,7 @@ fn a_task_that_follows_one_that_waits_for_a_slot_goes_on_in_time() {
     for id in [&first, &second, &third, &fourth] {
         assert_eq!(daemon.exited(id)["task"]["state"], "exited");
     }
-    // It joins the line when it is ready to run, and holds none up until then.
+    // It draws its ticket only when the task that it waits for has ended, and delays no other task before that.
     assert_eq!(lab.text("order"), "second\nfourth\nthird\n");
     sigkill(lab.pid_in("child"));
 }
@@ -518,7 +518,7 @@ fn a_task_that_waited_when_the_machine_was_started_again_is_lost_and_never_runs(
     for keeper in lab.keepers() {
         sigkill(keeper.pid);
     }
-    // As a loss of power leaves it: no supervisor, and a record of another boot.
+    // The state after a loss of power: no shim, and a record from another boot.
     sigkill(shim);
     let record = lab.state().join("live").join(&second).join("record");
     let file = fs::OpenOptions::new().write(true).open(record).expect("its record");

@@ -1,8 +1,8 @@
-//! A storm over slots: spawns from two daemons and three command lines, while daemons, command lines, shims
-//! and keepers are killed. Never more tasks at once than a slot has room for, as the tasks themselves see it;
-//! none forgotten, none run twice, their order kept, each told once.
+//! A stress test of slots: spawns from two daemons and three command lines, while daemons, command lines, shims
+//! and keepers are killed. The tasks themselves check that no more of them run at once than the slot permits.
+//! No task is forgotten, none runs twice, their order is kept, and each end is reported once.
 //!
-//! `MEANWHILE_STORM=200` makes it larger than what every run of the tests has time for.
+//! `MEANWHILE_STORM=200` makes it larger than a normal run of the tests has time for.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,14 +19,14 @@ use serde_json::{Value, json};
 
 use crate::harness::{Daemon, Lab, id_of, until};
 
-/// Name and room of each slot.
+/// The name and the limit of each slot.
 const SLOTS: [(&str, usize); 3] = [("one", 1), ("two", 2), ("three", 3)];
-/// Daemons and command lines that spawn.
+/// The number of daemons and command lines that spawn.
 const CLIENTS: usize = 5;
-/// How long everything may take on a busy machine.
+/// How long the whole test may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(200);
 
-/// What a task does: it says that it is in, counts who is, and says that it is out.
+/// The script of a task: it creates a file, counts the files of running tasks, and removes its file.
 const TASK: &str = r#"
 slot=$1 room=$2 name=$3 nap=$4
 see() {
@@ -41,7 +41,7 @@ see
 rm "in/$slot/$name"
 "#;
 
-/// Random numbers that a failure can be repeated with (xorshift64*).
+/// Pseudo-random numbers (xorshift64*); a failure prints the seed.
 struct Dice(u64);
 
 impl Dice {
@@ -53,10 +53,10 @@ impl Dice {
     }
 }
 
-/// What was spawned for sure: id, name, and which slot.
+/// A task that was certainly spawned: its id, its name, and the index of its slot.
 type Task = (String, String, usize);
 
-/// The same by client, in order.
+/// The spawned tasks of each client, in order.
 #[derive(Default)]
 struct Spawned(Mutex<BTreeMap<usize, Vec<Task>>>);
 
@@ -85,7 +85,7 @@ impl Storm {
         (command.map(str::to_owned).to_vec(), name, slot)
     }
 
-    /// A daemon's client: it kills its daemon in the middle of a spawn, and asks the next one for the same.
+    /// The client of a daemon: it kills its daemon during a spawn, and repeats the spawn with the next one.
     fn with_daemons(&self, client: usize, count: usize, mut dice: Dice) {
         let mut daemon = self.daemon();
         for n in 0..count {
@@ -100,7 +100,7 @@ impl Storm {
             }
             let task = until(PATIENCE, || match daemon.request("task/spawn", wish.clone()) {
                 Ok(result) => Some(result["task"].clone()),
-                // Its keeper was killed as often as it was started. With the token no client spawns twice.
+                // The keeper was killed each time that it was started. Because of the token, no task is spawned twice.
                 Err(error) if error.data["retryable"] == true => None,
                 Err(error) => panic!("seed of client {client}: {error:?}"),
             });
@@ -194,7 +194,7 @@ fn no_kill_lets_too_many_in_or_forgets_one() {
             let by_daemons: usize = (0..2)
                 .filter_map(|client| Some(storm.spawned.0.lock().ok()?.get(&client)?.len()))
                 .sum();
-            // A client that waits has spawned all of its own; one that failed has not, and ends the storm.
+            // A client that waits has spawned all of its tasks; one that failed has not, and ends the test.
             let failed = by_daemons < 2 * each && daemons.iter().any(|thread| thread.is_finished());
             (failed || by_daemons == 2 * each && storm.under_way() == 0).then_some(by_daemons)
         });
@@ -229,7 +229,7 @@ fn look_back(storm: &Storm, seed: u64) {
         let told: Vec<&Value> = told.iter().filter(about).collect();
         assert_eq!(told.len(), 1, "seed {seed}: {name}, task {id}: {told:#?}");
         let runs = started.iter().filter(|it| *it == name).count();
-        // Its shim may be killed in the moment of the start, and then it is `lost`, honestly.
+        // If its shim is killed during the start, the task is `lost`.
         let most = usize::from(told[0]["task"]["state"] != "lost");
         assert!((most..=1).contains(&runs), "seed {seed}: {name} ran {runs} times: {told:#?}");
     }
@@ -243,7 +243,7 @@ fn look_back(storm: &Storm, seed: u64) {
                 started.iter().filter(|name| order.contains(name)).copied().collect();
             for (at, name) in ran.iter().enumerate() {
                 let due = order.iter().position(|it| it == name).expect("it is one of them");
-                // Those that are in at once may say so in any order.
+                // Tasks that run at the same time may write their names in any order.
                 assert!(
                     due.abs_diff(at) < *room,
                     "seed {seed}: client {client}, {slot_name}: {ran:?}"

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::harness::{Daemon, Lab, Transport, eventually, id_of};
 
-/// Bytes that the task has written so far, seen from outside of the wire.
+/// How many bytes the task has written so far, according to the command line.
 fn written(lab: &Lab, id: &str) -> u64 {
     let listed = lab.cli(&["ps", "--json"]);
     let tasks: serde_json::Value =
@@ -56,7 +56,7 @@ fn a_stalled_reader_gets_every_lifecycle_push_and_a_jump_in_the_output() {
     }
 }
 
-/// The pushes of the flood leave something out, and what they have is at its place.
+/// Asserts that the pushes of the flood skip output, and that their offsets are right.
 fn expect_jump(daemon: &Daemon, id: &str) {
     let mut expected = 0;
     let mut largest = 0;
@@ -98,7 +98,7 @@ fn a_client_that_never_reads_again_does_not_keep_the_daemon() {
     eventually("the pipe to be full", || (written(&lab, &flood) > goal).then_some(()));
     daemon.expect_torn();
     daemon.close_stdin();
-    // No client will ever read the rest; the end of stdin is the end all the same.
+    // The client never reads the rest; the daemon exits nevertheless at the end of its stdin.
     let status = daemon.ends_within(std::time::Duration::from_millis(1_500));
     assert_eq!(status.code(), Some(1));
     daemon.stall(false);

@@ -1,4 +1,4 @@
-//! What `task/spawn` takes, field by field, and the task it makes (docs/protocol.md, "Objects" and "Methods").
+//! The parameters of `task/spawn`, and the task that it returns (docs/protocol.md, "Objects" and "Methods").
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Daemon, Lab, id_of};
 
-/// Runs a spawn to its end; returns the task and its output.
+/// Spawns a task and waits until it ends; returns the task and its output.
 fn ran(daemon: &Daemon, params: Value) -> (Value, String) {
     let id = id_of(&daemon.spawn(params));
     let task = daemon.exited(&id)["task"].clone();
@@ -47,10 +47,10 @@ fn a_task_has_the_fields_of_the_protocol() {
     assert!(time(&ended["endedAt"]) >= time(&ended["createdAt"]));
     assert!(ended["durationMs"].is_u64(), "{ended}");
     assert_eq!(ended["state"], "exited");
-    assert!(ended.get("cause").is_none(), "its own end has no cause: {ended}");
+    assert!(ended.get("cause").is_none(), "a normal end has no cause: {ended}");
 }
 
-/// RFC 3339, UTC, with milliseconds: such texts sort as the times they name.
+/// Asserts that a time is RFC 3339, UTC, with milliseconds; such texts sort by time.
 fn time(value: &Value) -> String {
     let text = value.as_str().unwrap_or_else(|| panic!("no time: {value}"));
     let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
@@ -193,7 +193,7 @@ fn the_environment_is_the_daemons_with_names_set_and_taken_out() {
     let command = "echo \"${KEPT-unset}|${GONE-unset}|${SET-unset}|${EMPTY-unset}|${NEVER-unset}\"";
     let (_, output) = ran(&daemon, json!({ "command": command, "env": env }));
     assert_eq!(output, "kept|unset|a b\nc=d||unset\n");
-    // A changed PATH finds the program of an argv, as in a shell.
+    // As in a shell, the program of an argv is searched for in the changed PATH.
     fs::create_dir(lab.file("bin")).expect("the workspace is writable");
     std::os::unix::fs::symlink("/bin/echo", lab.file("bin/my-echo")).expect("it is new");
     let path = format!("{}:/usr/bin:/bin", lab.file("bin").display());
@@ -287,15 +287,19 @@ fn names_may_be_any_text() {
 
 #[test]
 fn a_task_starts_with_a_clean_slate() {
-    // No descriptor but the three, no blocked or ignored signal, a session of its own.
+    // Only the three standard descriptors, no blocked or ignored signal, a new session.
     let daemon = Lab::new().daemon();
     let script = "ls -1 /proc/self/fd | wc -l; grep -E '^(SigBlk|SigIgn)' /proc/self/status; \
                   set -- $(sed 's/.*) //' /proc/$$/stat); echo \"$3 $4 $$\"; umask";
     let (_, output) = ran(&daemon, json!({ "command": script }));
     let lines: Vec<&str> = output.lines().collect();
-    assert_eq!(lines[0].trim(), "4", "three descriptors, and the one `ls` reads: {output}");
+    assert_eq!(
+        lines[0].trim(),
+        "4",
+        "three descriptors, and the directory that `ls` has open: {output}"
+    );
     assert!(lines[1].ends_with("\t0000000000000000"), "{output}");
-    // Signals 32 and 33 are glibc's own: its posix_spawn(3) ignores them in every child.
+    // glibc uses the signals 32 and 33 itself, and its posix_spawn(3) ignores them in every child.
     assert!(lines[2].ends_with("\t0000000180000000"), "{output}");
     let numbers: Vec<&str> = lines[3].split(' ').collect();
     assert!(numbers.iter().all(|number| *number == numbers[2]), "group, session, pid: {output}");

@@ -131,7 +131,7 @@ fn a_task_that_closes_its_terminal_ends_as_it_ends() {
         let waits = links.iter().any(|link| link.ends_with("/gate"));
         (waits && !links.iter().any(|link| link.contains("pts"))).then_some(())
     });
-    // It makes the shim look at the terminal, which must not hang up.
+    // This makes the shim use the terminal, which must not have hung up.
     daemon.call("task/write", json!({ "id": id, "data": "typed\n" }));
     daemon.wait_output(&id, "typed");
     gate.open();
@@ -150,7 +150,7 @@ fn the_end_of_a_terminal_s_input_is_said_once_and_behind_an_open_line_too() {
         ("", "", "."),
         ("a\u{4}c", "eof ^E", "a\u{4}c."),
     ] {
-        // What is left of the input behind its end is shown.
+        // Print the input that is left after the end of file.
         let left = "stty -icanon min 0; od -An -tx1";
         let script = format!("stty -echo {settings}; echo on; cat; {left}; echo .");
         let pty = json!({ "rows": 24, "cols": 80 });

@@ -1,4 +1,4 @@
-//! A task that waits for input is told of: no output for 15 s while it reads its terminal or stdin.
+//! A client is notified of a task that waits for input: no output for 15 s while it reads its terminal or stdin.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Lab, id_of, until};
 
-/// When it must have been told: 15 s, and what a busy machine adds.
+/// When the notification must have arrived: 15 s, and a margin for a busy machine.
 const TOLD: Duration = Duration::from_secs(30);
 
 #[test]
@@ -33,8 +33,8 @@ fn a_task_that_waits_for_input_is_told_once_and_others_are_not() {
     };
     let told = until(TOLD, || (stalled().len() >= waiting.len()).then_some(()));
     let ids: Vec<String> = stalled().iter().map(|n| id_of(&n["task"])).collect();
-    assert!(told.is_some(), "told of {ids:?}, not of all of {waiting:?}");
-    assert!(start.elapsed() >= Duration::from_secs(14), "told too early");
+    assert!(told.is_some(), "notified of {ids:?}, not of all of {waiting:?}");
+    assert!(start.elapsed() >= Duration::from_secs(14), "notified too early");
     for id in &waiting {
         assert_eq!(ids.iter().filter(|told| *told == id).count(), 1, "{id} in {ids:?}");
     }
@@ -46,7 +46,7 @@ fn a_task_that_waits_for_input_is_told_once_and_others_are_not() {
     assert_eq!(prompt["task"]["state"], "running");
     assert_eq!(prompt["task"]["waitsForInput"], true);
     assert_eq!(prompt["task"]["shown"]["stands"], "waits for input");
-    // Another client, or one that was started again, is told by the list.
+    // Another client, or one that was restarted, sees it in the list.
     let listed = daemon.call("task/check", json!({}))["tasks"].clone();
     for task in listed.as_array().expect("a list") {
         let waits = task["waitsForInput"] == true;
@@ -57,7 +57,7 @@ fn a_task_that_waits_for_input_is_told_once_and_others_are_not() {
             || prompt["preview"]["head"].as_str().is_some_and(|t| t.ends_with("password: ")),
         "{prompt}"
     );
-    // The queue tells it too, and answering it goes on.
+    // The notification is in the queue too, and the task continues once it gets input.
     let queued = daemon.drain().into_iter().filter(|n| n["kind"] == "stalled").count();
     assert_eq!(queued, waiting.len());
     daemon.call("task/write", json!({ "id": waiting[0], "data": "secret\n" }));

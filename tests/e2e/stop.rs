@@ -1,4 +1,4 @@
-//! Stopping a task ends its whole tree, whatever the tree does about it.
+//! Stopping a task ends its whole process tree, whatever the processes do against it.
 
 use std::time::{Duration, Instant};
 
@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use crate::harness::{Daemon, Lab, eventually, gone, id_of, state_of};
 
-/// Waits until each of these files holds a pid, and returns them.
+/// Waits until each of these files contains a pid, and returns the pids.
 fn pids(lab: &Lab, files: &[&str]) -> Vec<i32> {
     files.iter().map(|file| lab.pid_in(file)).collect()
 }
 
-/// Stops a task and asserts what holds whenever `task/stop` has answered.
+/// Stops a task, and asserts what must hold when `task/stop` has answered.
 fn stop_whole(daemon: &Daemon, id: &str, more: Value, pids: &[i32]) -> Value {
     let mut params = json!({ "id": id });
     for (name, value) in more.as_object().expect("an object") {
@@ -34,7 +34,7 @@ fn a_plain_command_ends_by_term() {
     let daemon = Lab::new().daemon();
     let id = daemon.sh("echo $$ > pid; exec sleep 600");
     let pids = pids(daemon.lab(), &["pid"]);
-    // A stop that waited for the end of the grace would outlast the patience of the call.
+    // If the stop waited until the grace was over, the call would time out.
     let task = stop_whole(&daemon, &id, json!({ "graceMs": 600_000 }), &pids);
     assert_eq!(task["exit"], json!({ "code": null, "signal": "SIGTERM" }));
 }
@@ -81,7 +81,7 @@ fn other_signals_are_sent_as_asked() {
     stop_whole(&daemon, &id, json!({ "signal": "SIGKILL", "graceMs": 600_000 }), &pids);
 }
 
-/// Every way out that a process has, in one script each. `$0` writes its pid to the file named.
+/// A loop that keeps a process alive.
 const LOOP: &str = "while :; do sleep 0.05; done";
 
 #[test]
@@ -129,7 +129,7 @@ fn stopped_processes_are_ended_too() {
     });
     assert_eq!(daemon.check(&id)["state"], "running", "a STOPped task has not ended");
     stop_whole(&daemon, &id, json!({}), &pids);
-    assert_eq!(daemon.output(&id).replace("never\n", ""), "", "TERM ends it, not CONT alone");
+    assert_eq!(daemon.output(&id).replace("never\n", ""), "", "nothing else is printed");
 }
 
 #[test]
@@ -167,12 +167,12 @@ fn what_outlives_the_leader_is_named_and_can_be_stopped() {
     assert_eq!(survivors.len(), 1, "{survivors:?}");
     assert_eq!(survivors[0]["pid"], pid);
     assert!(survivors[0]["command"].as_str().is_some_and(|c| c.contains("sleep 601")));
-    assert!(!gone(pid), "a normal end leaves it alone");
+    assert!(!gone(pid), "a normal end does not stop it");
     let task = daemon.call("task/stop", json!({ "id": id }))["task"].clone();
     assert!(gone(pid), "the stop ends it");
-    assert_eq!(task["state"], "exited", "the end it had stays: {task}");
+    assert_eq!(task["state"], "exited", "the recorded end does not change: {task}");
     assert_eq!(task["exit"]["code"], 0);
-    assert_eq!(daemon.drain().len(), 1, "and is told once");
+    assert_eq!(daemon.drain().len(), 1, "the end is reported once");
 }
 
 #[test]
@@ -226,12 +226,12 @@ fn a_stop_goes_on_when_its_request_is_cancelled_or_its_daemon_dies() {
     let (one, two) = (stubborn("one"), stubborn("two"));
     let pids = pids(&lab, &["one", "two"]);
     let ask = daemon.ask("task/stop", json!({ "id": one, "graceMs": 400 }));
-    // Cancelled before it began, it would be no stop at all.
+    // A request that is cancelled before it was handled would stop nothing.
     eventually("the task to be stopping", || {
         (daemon.check(&one)["state"] == "stopping").then_some(())
     });
     daemon.notify("$/cancelRequest", json!({ "id": ask }));
-    // Answered as cancelled or, if it was faster, as done.
+    // The answer is an error or, if the stop was faster, its result.
     let _either = daemon.answer(ask);
     assert_eq!(daemon.exited(&one)["task"]["state"], "stopped");
     daemon.ask("task/stop", json!({ "id": two, "graceMs": 300 }));
@@ -259,8 +259,8 @@ fn unrelated_processes_are_left_alone() {
     stop_whole(&daemon, &id, json!({}), &pids[1..]);
 }
 
-/// The shim may not have read the word to go when the order to stop comes; and the id that a token
-/// reserved is not the one it waited under. The grace is longer than a test waits.
+/// The shim may not have read the order to start when the order to stop arrives, and the id that a token
+/// reserves differs from the one under which the shim was idle. The grace is longer than a test waits.
 #[test]
 fn a_stop_right_behind_a_spawn_is_obeyed() {
     let lab = Lab::new();

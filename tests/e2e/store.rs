@@ -1,4 +1,4 @@
-//! A state directory that cannot be used is said to be so, with 1005, and never guessed around.
+//! If the state directory cannot be used, requests fail with 1005, and the daemon does not use another one.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::harness::{Lab, eventually, gone, id_of};
 
-/// Starts a daemon on a store that cannot be used. It begins, refuses tasks, and goes on.
+/// Starts a daemon with an unusable store; asserts that it initializes, refuses tasks, and keeps running.
 fn expect_unavailable(lab: &Lab) {
     let daemon = lab.start().noisy().go();
     for _ in 0..2 {
@@ -49,13 +49,17 @@ fn a_ledger_of_garbage_is_refused_and_left_as_it_is() {
         for suffix in ["-wal", "-shm"] {
             let mut beside = path.as_os_str().to_owned();
             beside.push(suffix);
-            // There may be none.
+            // The file may not exist.
             let _gone = fs::remove_file(beside);
         }
     }
     expect_unavailable(&lab);
     for path in &found {
-        assert_eq!(fs::read(path).expect("it is still there"), garbage, "it may be repaired");
+        assert_eq!(
+            fs::read(path).expect("it is still there"),
+            garbage,
+            "the file is unchanged, so that a person can repair it"
+        );
     }
 }
 
@@ -109,15 +113,15 @@ fn a_store_taken_away_is_noticed_and_harms_no_task() {
     let aside = lab.root().join("aside");
     fs::rename(lab.state(), &aside).expect("the test's directory is writable");
     match daemon.request("task/spawn", json!({ "command": "exit 3" })) {
-        // Made again, or not to be had: both are honest; what is accepted must be reported.
+        // The store was created again, or is unavailable; both are correct, but an accepted task must be reported.
         Ok(result) => {
             let other = id_of(&result["task"]);
             assert_eq!(daemon.exited(&other)["task"]["exit"]["code"], 3);
         }
         Err(error) => assert_eq!(error.code, 1005, "{error:?}"),
     }
-    assert!(!gone(pid), "the running task is not harmed");
-    // Whatever was made in the meantime gives way to what was there; the daemon may be making it right now.
+    assert!(!gone(pid), "the running task still runs");
+    // Replace the store that was created meanwhile by the old one; the daemon may be creating it right now.
     eventually("what was there to be back", || {
         let _none = fs::remove_dir_all(lab.state());
         fs::rename(&aside, lab.state()).ok()
@@ -129,7 +133,7 @@ fn a_store_taken_away_is_noticed_and_harms_no_task() {
     eventually("it to be gone", || gone(pid).then_some(()));
 }
 
-/// It cannot be known how it ends; that much is told, once, while the daemon runs.
+/// Its exit status cannot be known; the daemon reports it as lost, once.
 #[test]
 fn a_task_whose_files_were_taken_away_is_reported_lost() {
     let lab = Lab::new();
@@ -152,17 +156,17 @@ fn a_state_directory_deleted_under_a_daemon_is_made_again() {
         let lab = Lab::new();
         let daemon = lab.daemon();
         daemon.call("task/check", json!({}));
-        // With the ledger the numbers of a queue begin again, and no client takes a number twice.
+        // Without the ledger the numbers of a queue start again, and a client ignores numbers that it has seen.
         if !what.is_empty() {
             daemon.run("true");
         }
         let place = lab.state().join(what);
-        // Shims that only start may write into it meanwhile.
+        // Shims that are just starting may write into it meanwhile.
         eventually("it to be gone", || {
             let _again = fs::remove_dir_all(&place);
             (!place.exists()).then_some(())
         });
-        // What was ready is gone too, and the store that the next command opens is this daemon's.
+        // Idle shims are gone too, and the next command opens the same store as this daemon.
         let id = daemon.sh("echo again; exit 3");
         assert_eq!(daemon.exited(&id)["task"]["exit"]["code"], 3, "`{what}` was deleted");
         assert_eq!(daemon.output(&id), "again\n");
@@ -175,7 +179,7 @@ fn a_state_directory_deleted_under_a_daemon_is_made_again() {
     }
 }
 
-/// Puts another program in the place of one that may be running.
+/// Replaces a program that may be running.
 fn replace(program: &Path, bytes: &[u8]) {
     fs::remove_file(program).expect("it is ours");
     fs::write(program, bytes).expect("the store is writable");
@@ -197,9 +201,9 @@ fn a_damaged_supervisor_of_the_right_length_is_replaced() {
         replace(&program(), &damaged);
         let ran = lab.cli(&["spawn", "--wait", "--", "echo", "hi"]);
         assert_eq!(String::from_utf8_lossy(&ran.stdout), "hi\n", "{ran:?}");
-        assert!(fs::read(program()).expect("it is readable") == whole, "it is whole again");
+        assert!(fs::read(program()).expect("it is readable") == whole, "the program was restored");
     }
-    // Nor does a daemon mind that runs meanwhile.
+    // This also works while a daemon runs.
     let daemon = lab.daemon();
     daemon.run("true");
     replace(&program(), &vec![0; whole.len()]);

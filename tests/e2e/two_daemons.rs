@@ -17,7 +17,7 @@ fn every_client_of_a_workspace_sees_its_tasks() {
     two.wait_output(&id, "shared");
     gate.open();
     assert_eq!(one.exited(&id), two.exited(&id));
-    // One queue: what one drains, the other does not get.
+    // There is one queue: a notification that one daemon has drained is not returned by the other.
     assert_eq!(one.drain().len(), 1);
     assert_eq!(two.drain(), Vec::<Value>::new());
     two.push("tasks/changed", |push| push["running"] == json!([]));
@@ -54,7 +54,7 @@ fn a_burst_from_two_daemons_is_told_once_each_in_gapless_numbers() {
         })
         .collect();
     for id in &ids {
-        assert_eq!(one.exited(id), two.exited(id), "both hear the same");
+        assert_eq!(one.exited(id), two.exited(id), "both push the same");
     }
     let mut told = Vec::new();
     for round in 0.. {
@@ -173,5 +173,5 @@ fn workspaces_do_not_see_each_other() {
     assert_eq!(one.drain().len(), 1);
     assert_eq!(two.drain().len(), 1);
     let about: Vec<Value> = two.pushes("task/exited");
-    assert_eq!(about.len(), 1, "only its own: {about:?}");
+    assert_eq!(about.len(), 1, "only pushes about its own task: {about:?}");
 }

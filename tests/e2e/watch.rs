@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Daemon, Lab, id_of};
 
-/// Runs a command with watches to its end; returns what the matches told, oldest first.
+/// Runs a command with watches until it ends; returns the notifications of matches, oldest first.
 fn matches(daemon: &Daemon, command: &str, watch: Value) -> Vec<Value> {
     let id = id_of(&daemon.spawn(json!({ "command": command, "watch": watch })));
     daemon.exited(&id);
@@ -16,7 +16,7 @@ fn matches(daemon: &Daemon, command: &str, watch: Value) -> Vec<Value> {
         .collect();
     let drained: Vec<Value> =
         daemon.drain().into_iter().filter(|n| n["kind"] == "matched").collect();
-    assert_eq!(pushed, drained, "a push and the queue tell the same");
+    assert_eq!(pushed, drained, "the pushes equal the notifications in the queue");
     drained.into_iter().map(|notification| notification["match"].clone()).collect()
 }
 

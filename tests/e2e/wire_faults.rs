@@ -1,4 +1,4 @@
-//! Faults of the wire, and what is answered: the table of the design, row by row.
+//! Invalid messages, and the answer to each kind.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -13,13 +13,13 @@ fn framed(body: &[u8]) -> Vec<u8> {
     [format!("Content-Length: {}\r\n\r\n", body.len()).as_bytes(), body].concat()
 }
 
-/// How many errors without an id have come.
+/// All errors without an id so far.
 fn nameless(daemon: &Daemon) -> Vec<Value> {
     let is_nameless = |message: &Value| message.get("error").is_some() && message["id"].is_null();
     daemon.entries().into_iter().map(|entry| entry.message).filter(is_nameless).collect()
 }
 
-/// Sends each of these and expects an error of this code for each, and a daemon that goes on.
+/// Sends each of these, and asserts an error with this code for each and a daemon that keeps working.
 fn expect_faults(code: i64, faults: &[(&str, Vec<u8>)]) {
     let daemon = Lab::new().daemon();
     for (count, (name, bytes)) in faults.iter().enumerate() {
@@ -33,7 +33,7 @@ fn expect_faults(code: i64, faults: &[(&str, Vec<u8>)]) {
         daemon.call("task/check", json!({}));
     }
     daemon.run("true");
-    assert_eq!(nameless(&daemon).len(), faults.len(), "one answer a fault");
+    assert_eq!(nameless(&daemon).len(), faults.len(), "one answer for each fault");
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn another_version_gets_32600() {
         eventually("an error", || (errors().len() > count).then_some(()));
         let error = errors()[count].clone();
         assert_eq!(error["error"]["code"], -32600, "{message}: {error}");
-        // The id of a message that is not a request is not to be relied on.
+        // The id of a message that is not a valid request is not used.
         assert_eq!(error["id"], Value::Null, "{message}: {error}");
     }
 }
@@ -176,7 +176,7 @@ fn ids_may_be_any_string_or_whole_number() {
     }
 }
 
-/// What cannot be gone on from: an answer without an id, then the end, with code 1.
+/// Sends bytes after which the daemon cannot continue: it answers without an id, and exits with 1.
 fn expect_end(name: &str, code: i64, bytes: &[u8]) {
     let daemon = Lab::new().start().noisy().go();
     let id = daemon.sh("sleep 600");
@@ -185,8 +185,8 @@ fn expect_end(name: &str, code: i64, bytes: &[u8]) {
     assert_eq!(status.code(), Some(1), "{name}");
     let lab = daemon.lab().clone();
     let errors = {
-        // The rest of what it wrote has been read once the threads are joined.
-        eventually("the last words", || (!nameless(&daemon).is_empty()).then_some(()));
+        // All of its output has been read once the threads are joined.
+        eventually("the last answer", || (!nameless(&daemon).is_empty()).then_some(()));
         nameless(&daemon)
     };
     drop(daemon);
@@ -214,7 +214,7 @@ fn a_header_without_end_ends_the_daemon_in_bounded_memory() {
     let before = daemon.memory("VmRSS");
     let line = vec![b'a'; 1 << 16];
     let mut sent = 0;
-    // It may end at any point of this; what counts is that it never grows with it.
+    // The daemon may exit at any point of this, but its memory must not grow with the input.
     while sent < 64 << 20 && daemon.send_perhaps(&line) {
         sent += line.len();
         if let Some(now) = daemon.memory_perhaps("VmRSS") {
@@ -239,8 +239,11 @@ fn a_message_above_the_limit_is_skipped_and_answered() {
     });
     assert_eq!(answer["error"]["code"], -32600, "{answer}");
     let text = answer["error"]["message"].as_str().expect("a message");
-    assert!(text.contains("16"), "it names the limit: {text}");
-    assert!(daemon.memory("VmRSS").saturating_sub(before) < 8 << 20, "it was skipped, not read");
+    assert!(text.contains("16"), "the message names the limit: {text}");
+    assert!(
+        daemon.memory("VmRSS").saturating_sub(before) < 8 << 20,
+        "the body was skipped, not stored"
+    );
     daemon.run("true");
 }
 
@@ -274,7 +277,7 @@ fn a_client_that_closes_stdout_ends_the_daemon_at_its_next_word() {
     drop(child.stdout.take());
     let params = json!({ "processId": null, "capabilities": {} });
     let first = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
-    // It may be gone before the second message.
+    // It may have exited before the second message.
     let _sent = stdin.write_all(&frame(&first));
     let status = eventually("the daemon to end", || child.try_wait().expect("the child is ours"));
     assert_eq!(status.code(), Some(1), "an end without shutdown, not a signal");

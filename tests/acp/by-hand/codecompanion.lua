@@ -44,7 +44,7 @@ local ok, error = pcall(function()
     vim.api.nvim_buf_set_lines(buffer, -1, -1, false, { words })
     chat:submit()
   end
-  -- Presses the key of the choice with this label, as the chat shows it.
+  -- Presses the key of the choice with this label in the chat.
   local function choose(label)
     local pressed = vim.wait(30000, function()
       for _, map in ipairs(vim.api.nvim_buf_get_keymap(buffer, "n")) do

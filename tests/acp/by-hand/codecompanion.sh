@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# CodeCompanion in a real Neovim as a client of `meanwhile acp`, with a scripted model.
+# Runs CodeCompanion in a real Neovim as a client of `meanwhile acp`, with a scripted model.
 #   git clone https://github.com/olimorris/codecompanion.nvim /tmp/cc/codecompanion.nvim
 #   git clone https://github.com/nvim-lua/plenary.nvim /tmp/cc/plenary.nvim
 #   editors/setup nvim && cargo build && tests/acp/by-hand/codecompanion.sh /tmp/cc target/debug/meanwhile
-# A question is answered, a build in the background is told while its prompt is held, a file is changed in the buffer
-# that shows it, a turn is cancelled. Prints the chat.
+# Answers a permission request, gets the result of a background build while the prompt is held, changes a file in its
+# buffer, and cancels a turn. Prints the chat.
 set -euo pipefail
 plugins=$(realpath "$1") binary=$(realpath "$2") here=$(dirname "$(realpath "$0")")
 source "$here/../../../editors/env.sh"

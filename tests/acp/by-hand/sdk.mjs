@@ -3,8 +3,9 @@
 //     mkdir /tmp/acp-ts && cd /tmp/acp-ts && npm i @agentclientprotocol/sdk && cp CHECKOUT/tests/acp/by-hand/sdk.mjs .
 //     node sdk.mjs CHECKOUT/target/debug/meanwhile
 //
-// The SDK checks every message against its schema. Prompt, tools, permission, a background result while the prompt is
-// held and while nobody asks, cancel, load, two prompts, settings, commands, files, SIGTERM, no model.
+// The SDK checks every message against its schema. Covers prompts, tools, permissions, a background result while the
+// prompt is held and without a prompt, cancel, load, two prompts at once, settings, commands, files, SIGTERM, and a
+// missing model.
 import * as acp from '@agentclientprotocol/sdk';
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -69,7 +70,7 @@ text = 'It was late.'
 writeFileSync(join(home, 'script.toml'), SCRIPT);
 writeFileSync(join(project, 'notes.txt'), 'saved\n');
 
-/** Runs an agent, and what a client says to it. */
+/** Starts an agent, calls `say` with the connection, and waits until the agent exits. */
 async function talk(environment, say) {
   const env = { ...process.env, MEANWHILE_STATE_DIR: join(home, 'state'), ...environment };
   const child = spawn(binary, ['acp'], { env, stdio: ['pipe', 'pipe', 'inherit'] });
@@ -126,17 +127,17 @@ const first = await talk(model, async (agent, heard, hello) => {
   await heard.until('running for');
   writeFileSync(join(project, 'go'), '');
   assert.equal((await held).stopReason, 'end_turn');
-  // The SDK hands on what came before an answer a moment after it.
+  // The SDK delivers updates that arrived before an answer slightly after it.
   await heard.until('It has failed.');
   const exit = heard.updates.map((it) => it._meta?.terminal_exit).find(Boolean);
   assert.equal(exit.exit_code, 3);
-  console.log('a result is told while its prompt is held, and its terminal ends');
+  console.log('a result arrives while its prompt is held, and its terminal ends');
 
   heard.files.set(join(project, 'notes.txt'), 'not saved\n');
   assert.equal((await ask('change the notes')).stopReason, 'end_turn');
   assert.equal(heard.files.get(join(project, 'notes.txt')), 'changed\n');
   assert.equal(heard.asked, 1);
-  console.log('a file is changed in the editor, after a question');
+  console.log('a file is changed in the editor, after a permission request');
 
   const cancelled = ask('wait');
   await heard.until('I wait.');
@@ -160,7 +161,7 @@ const first = await talk(model, async (agent, heard, hello) => {
   assert.equal((await agent.request(methods.session.prompt, prompt)).stopReason, 'end_turn');
   writeFileSync(join(project, 'gone'), '');
   await heard.until('It was late.');
-  console.log('a result is told while nobody asks');
+  console.log('a result arrives without a prompt');
 });
 assert.deepEqual(first, { code: 0, signal: null });
 

@@ -3,7 +3,7 @@
     python3 -m venv /tmp/acp && /tmp/acp/bin/pip install agent-client-protocol
     /tmp/acp/bin/python tests/acp/by-hand/sdk.py target/debug/meanwhile
 
-A background result is told while its prompt is held, a question is asked, a session is loaded again.
+Gets a background result while the prompt is held, answers a permission request, and loads the session again.
 """
 import asyncio
 import os

@@ -1,4 +1,4 @@
-//! A running daemon with its client: the process, the thread that reads it, and its end.
+//! A running daemon and its client: the process, the thread that reads its output, and its end.
 
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read, Write};
@@ -15,8 +15,8 @@ use super::log::{Direction, Entry, audit};
 use super::wire::read_frame;
 use super::{DEADLINE, Lab, eventually, frame, procs, until};
 
-/// A daemon and the client that speaks to it. Dropped, it is shut down politely, and everything
-/// that must hold of a session is asserted.
+/// A daemon and its client. On drop, the daemon is shut down normally, and everything that must hold for
+/// a session is asserted.
 pub(crate) struct Daemon {
     pub(super) lab: Lab,
     pid: i32,
@@ -25,9 +25,9 @@ pub(crate) struct Daemon {
     stderr: Arc<Mutex<String>>,
     pub(super) next_id: AtomicI64,
     threads: Vec<JoinHandle<()>>,
-    /// The end was seen by the test, which judges it by itself.
+    /// The test has already waited for the exit, and checks it itself.
     over: AtomicBool,
-    /// Its last message may be cut short.
+    /// Its last message may be incomplete.
     torn: AtomicBool,
     noisy: bool,
 }
@@ -39,11 +39,11 @@ pub(super) struct Wire {
     pub(super) news: Condvar,
     stalled: Mutex<bool>,
     go_on: Condvar,
-    /// What the client answers to the daemon's requests, by method; `None`: not by itself.
+    /// The results with which the client answers the daemon's requests, by method; `None`: the test answers.
     answers: Mutex<HashMap<String, Option<Value>>>,
 }
 
-/// The messages so far, with the ways to find some of them fast.
+/// The messages so far, with indexes to find some of them fast.
 #[derive(Default)]
 pub(super) struct Log {
     pub(super) entries: Vec<Entry>,
@@ -64,7 +64,7 @@ impl Wire {
         let entry = Entry { direction, message };
         if direction == Direction::Received {
             if entry.message.get("method").is_none() {
-                // A second answer to one request is found by the audit.
+                // The audit finds a second answer to a request.
                 if let Some(id) = entry.message["id"].as_i64() {
                     log.answers.insert(id, index);
                 }
@@ -84,7 +84,7 @@ impl Wire {
         stdin.flush()
     }
 
-    /// Logs a message and sends it. Logged first: an answer must not come before its request.
+    /// Logs a message and then sends it, so that an answer is never logged before its request.
     pub(super) fn send(&self, message: Value) -> io::Result<()> {
         let bytes = frame(&message);
         self.record(Direction::Sent, message);
@@ -92,7 +92,7 @@ impl Wire {
     }
 }
 
-/// Stdout, read only while the client does not stall.
+/// The daemon's stdout, which is not read while the client stalls.
 struct Tap<R> {
     wire: Arc<Wire>,
     stdout: R,
@@ -157,12 +157,12 @@ impl Daemon {
         self.pid
     }
 
-    /// A figure of its `/proc/PID/status`, in bytes.
+    /// A field of its `/proc/PID/status`, in bytes.
     pub(crate) fn memory(&self, field: &str) -> u64 {
         procs::memory(self.pid, field).expect("the daemon lives")
     }
 
-    /// The same of a daemon that may be gone.
+    /// The same, for a daemon that may have exited.
     pub(crate) fn memory_perhaps(&self, field: &str) -> Option<u64> {
         procs::memory(self.pid, field)
     }
@@ -172,20 +172,20 @@ impl Daemon {
         self.stderr.lock().expect("no thread panics while holding stderr").clone()
     }
 
-    /// What the client answers to requests of this method from now on; `None`: the test answers.
-    /// Unless told it is null.
+    /// Sets the result with which the client answers requests of this method; `None`: the test answers. The
+    /// default is null.
     pub(crate) fn answers(&self, method: &str, result: Option<Value>) {
         let mut answers = self.wire.answers.lock().expect("no thread panics while answering");
         answers.insert(method.to_owned(), result);
     }
 
-    /// Stops reading what the daemon sends, or goes on.
+    /// Stops reading the daemon's output, or continues.
     pub(crate) fn stall(&self, stalled: bool) {
         *self.wire.stalled.lock().expect("no thread panics while holding the tap") = stalled;
         self.wire.go_on.notify_all();
     }
 
-    /// Lets the last message be cut short: the daemon ends while it writes to a client that is gone.
+    /// Permits an incomplete last message, because the daemon exits while it writes to a client that is gone.
     pub(crate) fn expect_torn(&self) {
         self.torn.store(true, Ordering::Release);
     }
@@ -195,8 +195,8 @@ impl Daemon {
         self.wire.stdin.lock().expect("no thread panics while writing").take();
     }
 
-    /// Waits for the end of the process, which must come within `limit`. What is said of the
-    /// session then is the test's business, but for the order of messages.
+    /// Waits until the process exits, which must be within `limit`. From then on only the order of messages is
+    /// asserted automatically.
     #[track_caller]
     pub(crate) fn ends_within(&self, limit: Duration) -> ExitStatus {
         let start = Instant::now();
@@ -212,7 +212,7 @@ impl Daemon {
         self.child.lock().expect("one thread waits").try_wait().expect("the child is ours")
     }
 
-    /// Kills it as the out-of-memory killer does, and returns what had gone over the wire.
+    /// Kills it with SIGKILL, and returns all messages so far.
     pub(crate) fn kill9(mut self) -> Vec<Entry> {
         self.over.store(true, Ordering::Release);
         self.expect_torn();
@@ -220,7 +220,7 @@ impl Daemon {
             let mut child = self.child.lock().expect("one thread waits");
             child.kill().expect("the child is ours");
             let status = child.wait().expect("the child is ours");
-            assert_eq!(status.signal(), Some(9), "it ended by itself before: {status:?}");
+            assert_eq!(status.signal(), Some(9), "the daemon had already exited: {status:?}");
         }
         self.stall(false);
         self.join();
@@ -229,7 +229,7 @@ impl Daemon {
         log
     }
 
-    /// `shutdown` and `exit`, answered and with code 0.
+    /// Sends `shutdown` and `exit`; asserts the answer and the exit code 0.
     #[track_caller]
     pub(crate) fn shut_down(&self) {
         assert_eq!(self.call("shutdown", Value::Null), Value::Null, "the result of shutdown");
@@ -269,7 +269,7 @@ fn pump(wire: &Arc<Wire>, stdout: impl Read) {
                 });
                 wire.record(Direction::Received, message);
                 if let Some(Some(result)) = answer {
-                    // The daemon may be ending: then no process wants the answer.
+                    // The daemon may have exited and not read the answer.
                     let _sent = wire.send(json!({ "jsonrpc": "2.0", "id": id, "result": result }));
                 }
             }

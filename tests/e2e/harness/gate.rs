@@ -1,4 +1,4 @@
-//! A gate that tasks wait at until the test opens it.
+//! A gate at which tasks wait until the test opens it.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -6,9 +6,9 @@ use std::path::Path;
 
 use nix::sys::stat::Mode;
 
-/// A named pipe in the workspace. A task waits at it with `read x < NAME`. Held open here for
-/// reading and writing, so that a task never waits for it to open; should the test die, the tasks
-/// see the end of it and go on.
+/// A FIFO in the workspace. A task waits at it with `read x < NAME`. The test holds it open for reading and
+/// writing, so that a task never blocks in open(2). If the test is killed, the tasks see an end of file and
+/// continue.
 pub(crate) struct Gate(File);
 
 impl Gate {

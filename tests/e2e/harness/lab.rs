@@ -1,4 +1,4 @@
-//! A store and a workspace of its own for one test, and the look at what is left of it.
+//! A temporary store and workspace for one test, and the check of what is left of it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::{BINARY, Daemon, Gate, Process, Start, eventually, procs, until};
 
-/// A store and a workspace. Clones share them; the last one looks for what was left behind.
+/// A store and a workspace. Clones share them; dropping the last one checks for leftovers.
 #[derive(Clone)]
 pub(crate) struct Lab(Arc<Rooms>);
 
@@ -36,22 +36,21 @@ impl Lab {
         lab
     }
 
-    /// The directory that holds all of it; its path marks every process of this test.
+    /// The directory that contains everything; its path marks all processes of this test.
     pub(crate) fn root(&self) -> &Path {
         self.0.directory.path()
     }
 
-    /// `$MEANWHILE_STATE_DIR`.
+    /// The value of `$MEANWHILE_STATE_DIR`, the store.
     pub(crate) fn state(&self) -> PathBuf {
         self.root().join("state")
     }
 
-    /// The workspace.
     pub(crate) fn workspace(&self) -> PathBuf {
         self.root().join("workspace")
     }
 
-    /// `$HOME`, so that no user's settings reach a test.
+    /// The value of `$HOME`, which keeps the user's settings away from the test.
     pub(crate) fn home(&self) -> PathBuf {
         self.root().join("home")
     }
@@ -61,7 +60,7 @@ impl Lab {
         self.workspace().join(name)
     }
 
-    /// The text of a file in the workspace, empty where there is none yet.
+    /// The text of a file in the workspace; empty if it does not exist.
     pub(crate) fn text(&self, name: &str) -> String {
         fs::read_to_string(self.file(name)).unwrap_or_default()
     }
@@ -71,7 +70,7 @@ impl Lab {
         Gate::new(&self.file(name))
     }
 
-    /// Waits for a file in the workspace to have a whole line, and returns its text.
+    /// Waits until a file in the workspace has a complete line, and returns its text.
     pub(crate) fn line_in(&self, name: &str) -> String {
         eventually(&format!("a line in the file `{name}`"), || {
             Some(self.text(name)).filter(|text| text.ends_with('\n'))
@@ -84,13 +83,13 @@ impl Lab {
         text.trim().parse().unwrap_or_else(|_| panic!("`{name}` holds no number: {text:?}"))
     }
 
-    /// A daemon with a client that has said `initialized`.
+    /// Starts a daemon and does the handshake.
     pub(crate) fn daemon(&self) -> Daemon {
         self.start().go()
     }
 
-    /// Two of them that have opened the workspace: of a task that runs or has ended before that, a daemon pushes no
-    /// start and no end.
+    /// Starts two daemons that have opened the workspace: a daemon does not push the start or the end of a task that
+    /// started or ended before that.
     pub(crate) fn daemons(&self) -> (Daemon, Daemon) {
         let both = (self.daemon(), self.daemon());
         for daemon in [&both.0, &both.1] {
@@ -99,17 +98,17 @@ impl Lab {
         both
     }
 
-    /// A daemon to be started with other settings than the usual ones.
+    /// A builder for a daemon with other than the usual settings.
     pub(crate) fn start(&self) -> Start {
         Start::new(self)
     }
 
-    /// The command line on this store, in this workspace.
+    /// Runs the binary with these arguments in the workspace.
     pub(crate) fn cli(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().expect("the binary runs")
     }
 
-    /// The binary with these arguments, in the workspace, with the environment of this test.
+    /// A command that runs the binary with these arguments, in the workspace and the environment of this test.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
         command.args(arguments);
@@ -117,7 +116,7 @@ impl Lab {
         command
     }
 
-    /// Gives a command the working directory and the environment of this test.
+    /// Sets the working directory and the environment of a command to those of this test.
     pub(crate) fn dress(&self, command: &mut Command) {
         command
             .current_dir(self.workspace())
@@ -150,7 +149,7 @@ impl Lab {
         self.processes().into_iter().filter(is_called).collect()
     }
 
-    /// Bytes the store takes on the disk; holes take none.
+    /// How many bytes the store takes on disk, without holes.
     pub(crate) fn disk_usage(&self) -> u64 {
         use std::os::unix::fs::MetadataExt;
         let mut bytes = 0;
@@ -187,19 +186,19 @@ impl Drop for Rooms {
     }
 }
 
-/// Kills what a failed test left, so that it can't disturb the next one.
+/// Kills the processes that a failed test left, so that they do not disturb the next one.
 fn sweep(mark: &Path) {
     until(Duration::from_secs(5), || {
         let left = procs::carrying(mark);
         for process in &left {
-            // It may have ended since it was seen; that is what is wanted.
+            // It may have exited meanwhile.
             let _gone = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
         }
         left.is_empty().then_some(())
     });
 }
 
-/// What no task and no daemon needs any more: pipes, sockets, things under a temporary name.
+/// Files that no task and no daemon needs any more: pipes, sockets, files with a temporary name.
 fn strays(state: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     walk(state, &mut |path| {

@@ -1,17 +1,16 @@
-//! Everything that went over one wire, in order, and what must be true of any such log.
+//! All messages of one connection, in order, and what must hold for every such log.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-/// Which way a message went.
+/// The direction of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
     Sent,
     Received,
 }
 
-/// A message.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) direction: Direction,
@@ -27,7 +26,7 @@ impl Entry {
         fits.then(|| &self.message["params"])
     }
 
-    /// The task a push speaks of.
+    /// The id of the task that a push is about.
     pub(crate) fn about(&self) -> Option<&str> {
         if self.direction != Direction::Received {
             return None;
@@ -43,7 +42,7 @@ impl Entry {
     }
 }
 
-/// Asserts what the protocol promises of every session ("Guarantees" and "Lifecycle").
+/// Asserts what the protocol promises for every session ("Guarantees" and "Lifecycle").
 pub(crate) fn audit(log: &[Entry], complete: bool) {
     one_answer_a_request(log, complete);
     reply_before_pushes(log);
@@ -61,7 +60,7 @@ fn one_answer_a_request(log: &[Entry], complete: bool) {
             (Direction::Sent, true) if !id.is_null() => {
                 open.insert(id.to_string(), message["method"].clone());
             }
-            // An id of null answers a request whose id could not be read.
+            // An answer with a null id is for a request whose id could not be read.
             (Direction::Received, false) if !id.is_null() => {
                 assert_eq!(message["jsonrpc"], "2.0", "another protocol: {message}");
                 let known = open.remove(&id.to_string());
@@ -89,7 +88,7 @@ fn reply_before_pushes(log: &[Entry]) {
         if let Some(id) = entry.about() {
             spoken_of.insert(id.to_owned());
         }
-        // A snapshot that names the task speaks of it too.
+        // A snapshot that names a task is also about that task.
         if let Some(snapshot) = entry.push("tasks/changed") {
             let ids = snapshot["running"].as_array().into_iter().flatten();
             spoken_of.extend(ids.filter_map(|id| id.as_str()).map(str::to_owned));
@@ -97,7 +96,7 @@ fn reply_before_pushes(log: &[Entry]) {
         let is_reply = entry.direction == Direction::Received
             && entry.message.get("method").is_none()
             && spawns.contains(&entry.message["id"].to_string());
-        // A token that was used before answers with a task that may have been spoken of.
+        // A spawn with a reused token is answered with a task that earlier pushes may be about.
         if is_reply
             && let Some(id) = entry.message["result"]["task"]["id"].as_str()
             && !repeats_a_token(log, &entry.message["id"])
@@ -115,7 +114,7 @@ fn repeats_a_token(log: &[Entry], id: &Value) -> bool {
     })
 }
 
-/// Guarantees 2 and 3: one `task/exited` a task, and nothing about the task after it, unless the
+/// Guarantees 2 and 3: one `task/exited` for each task, and nothing about the task after it, unless the
 /// client subscribes to its output then.
 fn order_of_each_task(log: &[Entry]) {
     let mut ended = BTreeSet::new();
@@ -153,7 +152,7 @@ fn snapshots(log: &[Entry]) {
     }
 }
 
-/// Guarantee 5, seen from the pushes: numbers ascend within a queue.
+/// Guarantee 5, as far as pushes show it: numbers ascend within a queue.
 fn ascending_numbers(log: &[Entry]) {
     let mut last: BTreeMap<String, u64> = BTreeMap::new();
     for entry in log {
@@ -166,7 +165,7 @@ fn ascending_numbers(log: &[Entry]) {
     }
 }
 
-/// The audit itself, on sessions made up to break each rule: a rule that cannot fail is none.
+/// Tests of the audit, with one log that breaks each rule.
 mod tests {
     use std::panic::catch_unwind;
 

@@ -1,23 +1,23 @@
-//! Processes as the kernel shows them in `/proc`.
+//! Processes, from `/proc`.
 
 use std::fs;
 use std::path::Path;
 
-/// A process at a moment.
+/// A snapshot of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Process {
     pub(crate) pid: i32,
     pub(crate) parent: i32,
     /// The state letter of proc_pid_stat(5): `R`, `S`, `T`, `Z` ...
     pub(crate) state: char,
-    /// The arguments, joined by spaces; the name in brackets where there are none.
+    /// The arguments, joined by spaces; the name in brackets if there are none.
     pub(crate) command: String,
 }
 
-/// The process of this number, if there is one.
+/// The process with this pid, if there is one.
 pub(crate) fn process(pid: i32) -> Option<Process> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name stands in parentheses and may hold any byte, a parenthesis too.
+    // The name is in parentheses and may contain any byte, including a parenthesis.
     let (front, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
@@ -36,7 +36,7 @@ pub(crate) fn state_of(pid: i32) -> Option<char> {
     process(pid).map(|process| process.state)
 }
 
-/// Whether a process has ended. A zombie has: its parent will have its status in a moment.
+/// Whether a process has exited. A zombie counts as exited.
 pub(crate) fn gone(pid: i32) -> bool {
     state_of(pid).is_none_or(|state| state == 'Z')
 }
@@ -55,8 +55,8 @@ pub(crate) fn all() -> Vec<Process> {
         .collect()
 }
 
-/// The processes that carry `mark` in their arguments, their environment or their working
-/// directory. A zombie carries nothing.
+/// The processes with `mark` in their arguments, their environment or their working directory. A zombie
+/// has none of these.
 pub(crate) fn carrying(mark: &Path) -> Vec<Process> {
     let text = mark.as_os_str().as_encoded_bytes();
     let own = i32::try_from(std::process::id()).expect("a pid fits a pid_t");
@@ -74,7 +74,7 @@ pub(crate) fn carrying(mark: &Path) -> Vec<Process> {
     all().into_iter().filter(holds).collect()
 }
 
-/// A figure of `/proc/PID/status`, in bytes, such as `VmRSS`.
+/// A field of `/proc/PID/status`, such as `VmRSS`, in bytes.
 pub(crate) fn memory(pid: i32, field: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with(field))?;

@@ -1,4 +1,4 @@
-//! How a daemon is started: over what, with what environment, with what handshake.
+//! Starts a daemon with a choice of transport, environment and handshake.
 
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -9,16 +9,16 @@ use serde_json::{Value, json};
 
 use super::{BINARY, Daemon, Lab};
 
-/// What the client's ends of stdin and stdout are.
+/// What stdin and stdout of the daemon are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transport {
-    /// What most editors and shells give.
+    /// Pipes, as with most editors and shells.
     Pipes,
-    /// What Node gives.
+    /// Socket pairs, as with Node.
     Sockets,
 }
 
-/// A daemon to be started.
+/// A builder that starts a daemon.
 pub(crate) struct Start {
     lab: Lab,
     transport: Transport,
@@ -73,13 +73,13 @@ impl Start {
         self
     }
 
-    /// Starts without a word from the client.
+    /// Starts without a handshake.
     pub(crate) fn silent(mut self) -> Self {
         self.handshake = None;
         self
     }
 
-    /// Sets a parameter of `initialize`; null takes it out.
+    /// Sets a parameter of `initialize`; null removes it.
     pub(crate) fn initialize(mut self, name: &str, value: Value) -> Self {
         let params = self.handshake.as_mut().expect("a silent start has no handshake to change");
         let params = params.as_object_mut().expect("the parameters are an object");
@@ -91,24 +91,24 @@ impl Start {
         self
     }
 
-    /// `initializationOptions`.
+    /// Sets `initializationOptions` of the handshake.
     pub(crate) fn options(self, options: Value) -> Self {
         self.initialize("initializationOptions", options)
     }
 
-    /// Lets the daemon write to stderr.
+    /// Permits the daemon to write to stderr.
     pub(crate) fn noisy(mut self) -> Self {
         self.noisy = true;
         self
     }
 
-    /// Starts it and, unless it is to be silent, shakes hands.
+    /// Starts it and, unless it is silent, does the handshake.
     pub(crate) fn go(self) -> Daemon {
         let (daemon, _result) = self.go_and_tell();
         daemon
     }
 
-    /// Starts it and returns the result of `initialize` too.
+    /// Starts it, and also returns the result of `initialize`.
     pub(crate) fn go_and_tell(mut self) -> (Daemon, Value) {
         let handshake = self.handshake.take();
         let daemon = self.launch();
@@ -142,14 +142,14 @@ impl Start {
                 None
             }
             Transport::Sockets => {
-                let pair = || UnixStream::pair().expect("a socketpair is always to be had");
+                let pair = || UnixStream::pair().expect("a socketpair can be created");
                 let ((ours_in, theirs_in), (ours_out, theirs_out)) = (pair(), pair());
                 command.stdin(OwnedFd::from(theirs_in)).stdout(OwnedFd::from(theirs_out));
                 Some((ours_in, ours_out))
             }
         };
         let mut child = command.spawn().expect("the binary starts");
-        // Closes the child's ends of the sockets: the end of its output must be seen here.
+        // Closes the child's ends of the sockets, so that the end of its output is noticed.
         drop(command);
         let (stdin, stdout): (Box<dyn Write + Send>, Box<dyn Read + Send>) = match sockets {
             Some((stdin, stdout)) => (Box::new(stdin), Box::new(stdout)),

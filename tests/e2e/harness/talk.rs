@@ -1,4 +1,4 @@
-//! What a test says to a daemon and waits to hear.
+//! Sends messages to a daemon, and waits for messages from it.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{DEADLINE, Daemon, Direction, Entry, Lab};
 
-/// An error answer.
+/// An error response.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RpcError {
     pub(crate) code: i64,
@@ -21,7 +21,7 @@ impl Daemon {
         &self.lab
     }
 
-    /// Sends a request and returns its id without waiting. Null parameters are left out.
+    /// Sends a request and returns its id without waiting. Null parameters are omitted.
     #[track_caller]
     pub(crate) fn ask(&self, method: &str, params: Value) -> i64 {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
@@ -33,7 +33,7 @@ impl Daemon {
         id
     }
 
-    /// Sends a request to a daemon that may be gone.
+    /// Sends a request to a daemon that may have exited.
     pub(crate) fn ask_perhaps(&self, method: &str, params: Value) -> i64 {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let message = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
@@ -41,7 +41,7 @@ impl Daemon {
         id
     }
 
-    /// Sends a notification. Null parameters are left out.
+    /// Sends a notification. Null parameters are omitted.
     #[track_caller]
     pub(crate) fn notify(&self, method: &str, params: Value) {
         let mut message = json!({ "jsonrpc": "2.0", "method": method });
@@ -51,23 +51,23 @@ impl Daemon {
         self.wire.send(message).expect("the daemon reads its stdin");
     }
 
-    /// Sends any bytes.
+    /// Sends bytes, which may be invalid.
     #[track_caller]
     pub(crate) fn send_bytes(&self, bytes: &[u8]) {
         self.wire.send_bytes(bytes).expect("the daemon reads its stdin");
     }
 
-    /// Sends any bytes, and says whether anybody took them.
+    /// Sends bytes; returns whether they could be written.
     pub(crate) fn send_perhaps(&self, bytes: &[u8]) -> bool {
         self.wire.send_bytes(bytes).is_ok()
     }
 
-    /// Logs a message that goes out by [`Self::send_bytes`], so that its answer is expected.
+    /// Logs a message that is sent with [`Self::send_bytes`], so that its answer is expected.
     pub(crate) fn announce(&self, message: &Value) {
         self.wire.record(Direction::Sent, message.clone());
     }
 
-    /// Sends a message of the test's own making, which is to be logged like any other.
+    /// Sends and logs any message.
     #[track_caller]
     pub(crate) fn send_raw(&self, message: &Value) {
         self.wire.send(message.clone()).expect("the daemon reads its stdin");
@@ -89,14 +89,14 @@ impl Daemon {
         }
     }
 
-    /// Asks and waits.
+    /// Sends a request and waits for the response.
     #[track_caller]
     pub(crate) fn request(&self, method: &str, params: Value) -> Result<Value, RpcError> {
         let id = self.ask(method, params);
         self.answer(id)
     }
 
-    /// Asks and waits for a result.
+    /// Sends a request and waits for its result.
     #[track_caller]
     pub(crate) fn call(&self, method: &str, params: Value) -> Value {
         let shown: String = params.to_string().chars().take(500).collect();
@@ -104,7 +104,7 @@ impl Daemon {
             .unwrap_or_else(|error| panic!("{method} {shown} failed: {error:?}"))
     }
 
-    /// Asks and waits for an error of this code.
+    /// Sends a request and waits for an error with this code.
     #[track_caller]
     pub(crate) fn refused(&self, code: i64, method: &str, params: Value) -> RpcError {
         let shown: String = params.to_string().chars().take(500).collect();
@@ -117,7 +117,7 @@ impl Daemon {
         }
     }
 
-    /// Waits for the log to hold something.
+    /// Waits until `probe` finds something in the log.
     #[track_caller]
     fn wait_for<T>(&self, what: &str, probe: impl Fn(&super::daemon::Log) -> Option<T>) -> T {
         let end = Instant::now() + DEADLINE;
@@ -157,7 +157,7 @@ impl Daemon {
         }
     }
 
-    /// Waits for a message from the daemon, among all that have come.
+    /// Waits for a message from the daemon, including earlier ones, for which `pick` returns a value.
     #[track_caller]
     pub(crate) fn find<T>(&self, what: &str, pick: impl Fn(&Entry) -> Option<T>) -> T {
         let heard = |entry: &&Entry| entry.direction == Direction::Received;
@@ -172,7 +172,7 @@ impl Daemon {
         })
     }
 
-    /// Waits for the log, seen as a whole, to hold something.
+    /// Waits until `probe` finds something in the complete log.
     #[track_caller]
     pub(crate) fn whole<T>(&self, what: &str, probe: impl Fn(&[Entry]) -> Option<T>) -> T {
         self.wait_for(what, |log| probe(&log.entries))
@@ -209,20 +209,20 @@ impl Daemon {
         })
     }
 
-    /// Runs a shell command to its end; returns the task as its notification shows it.
+    /// Runs a shell command until it ends; returns the task from its notification.
     #[track_caller]
     pub(crate) fn run(&self, command: &str) -> Value {
         let id = self.sh(command);
         self.exited(&id)["task"].clone()
     }
 
-    /// The task as `task/check` shows it.
+    /// The task, from `task/check`.
     #[track_caller]
     pub(crate) fn check(&self, id: &str) -> Value {
         self.call("task/check", json!({ "id": id }))["task"].clone()
     }
 
-    /// Everything that is retained of a task's output, as text.
+    /// All retained output of a task, as text.
     #[track_caller]
     pub(crate) fn output(&self, id: &str) -> String {
         let (mut text, mut offset) = (String::new(), 0);
@@ -252,7 +252,7 @@ impl Daemon {
         result["notifications"].as_array().expect("`notifications` is a list").clone()
     }
 
-    /// Stops a task at once; returns it.
+    /// Stops a task without grace; returns it.
     #[track_caller]
     pub(crate) fn stop(&self, id: &str) -> Value {
         self.call("task/stop", json!({ "id": id, "graceMs": 0 }))["task"].clone()

@@ -1,10 +1,10 @@
-//! LSP's base protocol, as a client sees it.
+//! LSP's base protocol, from the client's side.
 
 use std::io::{self, BufRead};
 
 use serde_json::Value;
 
-/// A message as it goes over the wire.
+/// The bytes of a message on the wire.
 pub(crate) fn frame(message: &Value) -> Vec<u8> {
     frame_bytes(message.to_string().as_bytes())
 }
@@ -16,8 +16,8 @@ pub(crate) fn frame_bytes(body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The next message, or `None` at the end of the stream between two messages. Anything else than
-/// whole, well-formed messages is an error: stdout is the wire and carries nothing else.
+/// Reads the next message; `None` at the end of the stream. Anything but complete, well-formed messages is
+/// an error, because the daemon writes nothing else to stdout.
 pub(crate) fn read_frame(from: &mut impl BufRead) -> io::Result<Option<Value>> {
     let mut length = None;
     loop {
