@@ -1,4 +1,4 @@
-//! Replays the fuzzers' corpora, so that what was found once is found again without a fuzzer.
+//! Replays the fuzzers' corpora, so that tests find old faults again without a fuzzer.
 
 use std::path::Path;
 

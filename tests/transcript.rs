@@ -1,5 +1,4 @@
-//! Replays the worked connection of `docs/protocol.md` against the real server, so that what authors
-//! of clients read there is what they get.
+//! Replays the example connection in `docs/protocol.md` with the real daemon, so that the page is correct.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -9,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// Members whose values differ from run to run. Their types must not.
+/// Members whose values differ from run to run; their types must be the same.
 const VARYING: [&str; 13] = [
     "pid",
     "createdAt",
@@ -25,11 +24,11 @@ const VARYING: [&str; 13] = [
     "limits",
     "confine",
 ];
-/// The id of the task as the page has it; as long as a real one.
+/// The id of the task on the page, which is as long as a real one.
 const SAMPLE_ID: &str = "b3f9c2a1";
-/// A member that may be there before the page shows it.
+/// A member that a message may have earlier than on the page.
 const EARLY: &str = "pid";
-/// A push that may come more often than the page shows.
+/// A push that may arrive more often than on the page.
 const SNAPSHOT: &str = "tasks/changed";
 
 fn transcript() -> Vec<String> {
@@ -40,7 +39,7 @@ fn transcript() -> Vec<String> {
     transcript.lines().map(str::to_owned).collect()
 }
 
-/// Reads frames on a thread of its own, so that waiting for one can be given up.
+/// Reads frames in another thread, so that waiting for one can time out.
 fn frames(from: impl Read + Send + 'static) -> mpsc::Receiver<Value> {
     let (send, receive) = mpsc::channel();
     std::thread::spawn(move || {
@@ -62,7 +61,7 @@ fn frames(from: impl Read + Send + 'static) -> mpsc::Receiver<Value> {
     receive
 }
 
-/// Whether a message is what the page shows, but for what varies.
+/// Whether a message is the one on the page, apart from members that vary.
 fn matches(got: &Value, shown: &Value) -> bool {
     match (got, shown) {
         (Value::Object(got), Value::Object(shown)) => {
@@ -125,5 +124,5 @@ fn the_page_shows_what_happens() {
     for rest in messages {
         assert_eq!(rest["method"], SNAPSHOT, "{rest} is not on the page");
     }
-    assert!(server.wait().unwrap().success(), "the end is not clean");
+    assert!(server.wait().unwrap().success(), "the daemon did not exit with 0");
 }

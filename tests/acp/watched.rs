@@ -62,10 +62,13 @@ fn it_is_watched_and_the_first_prompt_opens_it_once_it_is_free() {
         viewer.call("session/list", json!({}));
         thoughts(&viewer).contains("The session was closed in the other process")
     });
-    assert!(viewer.updates("config_option_update").is_empty(), "it is not open here");
+    assert!(
+        viewer.updates("config_option_update").is_empty(),
+        "the session is not open in this process"
+    );
     assert_eq!(viewer.prompt(&session, "third"), "end_turn");
     viewer.says("Three.");
-    // What the answer to the load could not have: the choice of permissions, and the commands.
+    // These could not be in the answer to the load: the choice of permissions, and the commands.
     let options = viewer.updates("config_option_update").remove(0).to_string();
     assert!(options.contains("permissions"), "{options}");
     let is_offered =
@@ -89,11 +92,11 @@ fn a_session_that_cannot_be_deleted_is_watched_as_before() {
     viewer.call("session/load", load(&store, &session));
     viewer.refused("session/delete", json!({"sessionId": session}));
     holder.call("session/close", json!({"sessionId": session}));
-    until("it is told to be free", || {
+    until("the viewer is told that the session is closed", || {
         viewer.call("session/list", json!({}));
         thoughts(&viewer).contains("The session was closed in the other process")
     });
-    // A command opens it as well as a prompt does.
+    // A command opens the session, as a prompt does.
     assert_eq!(viewer.prompt(&session, "/tasks"), "end_turn");
     assert_eq!(viewer.prompt(&session, "second"), "end_turn");
     assert_eq!((count(&viewer, "One."), count(&viewer, "Two.")), (1, 1));

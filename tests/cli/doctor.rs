@@ -9,7 +9,7 @@ use crate::harness::Store;
 fn status<'a>(report: &'a Value, name: &str) -> &'a str {
     let checks = report["checks"].as_array().expect("a list of checks");
     let check = checks.iter().find(|check| check["name"] == name).expect("it is checked");
-    check["status"].as_str().expect("a word")
+    check["status"].as_str().expect("a string")
 }
 
 #[test]

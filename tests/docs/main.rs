@@ -1,4 +1,4 @@
-//! The documentation, held to the truth: what the README shows is run, what pages link to is there.
+//! Tests of the documentation: commands in the README are run, links of pages are checked.
 
 mod examples;
 mod pages;
@@ -13,14 +13,14 @@ use std::process::Command;
 /// The top of the repository.
 fn root() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    root.canonicalize().expect("the crate lies in the repository")
+    root.canonicalize().expect("the crate is in the repository")
 }
 
 fn readme() -> String {
     std::fs::read_to_string(root().join("README.md")).expect("the README is there")
 }
 
-/// The contents of the README's code blocks of one language.
+/// The contents of the README's code blocks in one language.
 fn blocks(language: &str) -> Vec<String> {
     let (mut blocks, mut open) = (Vec::new(), None::<(String, String)>);
     for line in readme().lines() {
@@ -37,20 +37,20 @@ fn blocks(language: &str) -> Vec<String> {
     blocks.into_iter().filter(|(of, _)| of == language).map(|(_, text)| text).collect()
 }
 
-/// A directory for a run, with a store and a workspace of its own.
+/// A temporary directory with a store and a workspace.
 struct Scratch(tempfile::TempDir);
 
 impl Scratch {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        std::fs::create_dir(dir.path().join("work")).expect("it is ours");
+        std::fs::create_dir(dir.path().join("work")).expect("the test owns it");
         Self(dir)
     }
 
-    /// A command that finds the binary under test first, and nothing of the caller's store.
+    /// A command that finds the binary under test first on the PATH, and does not see the caller's store.
     fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let binary = Path::new(env!("CARGO_BIN_EXE_meanwhile"));
-        let mut path = binary.parent().expect("it lies in a directory").as_os_str().to_owned();
+        let mut path = binary.parent().expect("it is in a directory").as_os_str().to_owned();
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap_or_default());
         let mut command = Command::new(program);
@@ -63,7 +63,7 @@ impl Scratch {
         command
     }
 
-    /// Runs a command to its end; its output with its errors where they came.
+    /// Runs a command until it exits; returns its standard output followed by its standard error.
     fn run(&self, command: &mut Command) -> String {
         let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let mut text = String::from_utf8(output.stdout).expect("text");
@@ -75,7 +75,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // No task is left, whatever the test found.
+        // Stop all tasks, whatever the result of the test.
         let _ = self.command("meanwhile").args(["stop", "--all", "--grace", "0s"]).output();
     }
 }

@@ -1,19 +1,19 @@
-//! Every page and every file: that links lead somewhere, and that none is too long to read.
+//! Checks of every page and file: links have a target, and no file is too long.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::root;
 
-/// Most lines of a file that a person wrote. The house's own rule is 500.
+/// The maximum number of lines in a file that people write. The rule in CONTRIBUTING.md is 500.
 const LINES_MAX: usize = 600;
-/// What people write here. Locks, the schema and corpora are made by programs.
+/// Extensions of files that people write. Programs write lock files, the schema and corpora.
 const WRITTEN: [&str; 9] = ["rs", "md", "py", "js", "ts", "lua", "sh", "toml", ""];
-/// Texts that are as long as their law wants them, and types a program writes from the whole schema.
+/// Exceptions: the texts of licences, and types that a program generates from the schema.
 const OTHERS: [&str; 3] =
     ["LICENSE-APACHE", "LICENSE-MIT", "editors/vscode/src/protocol/generated.ts"];
 
-/// The files of the repository, without what builds and installations leave.
+/// The files of the repository, without those that builds and installations create.
 pub(crate) fn files() -> Vec<PathBuf> {
     let (mut files, mut folders) = (Vec::new(), vec![root()]);
     while let Some(folder) = folders.pop() {
@@ -50,7 +50,7 @@ fn no_file_is_too_long() {
     assert!(seen > 100, "the repository was read: {seen} files");
 }
 
-/// A page without its code, where a bracket is not a link.
+/// A page without its code, because a bracket in code is not a link.
 fn prose(page: &str) -> String {
     let mut inside = false;
     let lines = page.lines().filter(|line| {
@@ -74,14 +74,14 @@ fn links(page: &str) -> Vec<String> {
     inline.chain(named).map(str::to_owned).collect()
 }
 
-/// A heading's anchor, as the forges make it.
+/// A heading's anchor, as GitHub and similar sites create it.
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
     kept.map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
-/// What is wrong with a link of a page.
+/// What is wrong with a link of a page; `None` if it has a target.
 fn fault(page: &Path, link: &str) -> Option<String> {
     if link.starts_with("https://") || link.starts_with("http://") {
         return None;

@@ -1,4 +1,4 @@
-//! `docs/protocol.md` beside the protocol itself, as `meanwhile schema` and `initialize` have it.
+//! Compares `docs/protocol.md` with the output of `meanwhile schema` and the result of `initialize`.
 
 use std::fs;
 
@@ -17,11 +17,11 @@ fn schema() -> Value {
 }
 
 fn names(of: &Value) -> Vec<String> {
-    // One without members has none of them in its schema.
+    // The schema of a type without members has no `properties`.
     of.as_object().into_iter().flat_map(|it| it.keys().cloned()).collect()
 }
 
-/// What the page says about a method: the text below its heading, or its row of a table.
+/// The part of the page about a method: the text below its heading, or its row in a table.
 fn about(page: &str, method: &str) -> Option<String> {
     let quoted = format!("`{method}`");
     let is_heading = |line: &&str| line.starts_with("### ") && line.contains(&quoted);
@@ -44,15 +44,15 @@ fn every_method_is_described_with_its_parameters() {
             wrong.push(format!("`{method}` is not described"));
             continue;
         };
-        // The parameters of sessions are the Agent Client Protocol's, which its own page describes.
+        // The Agent Client Protocol describes the parameters of `session/` methods.
         if method.starts_with("session/") {
             continue;
         }
         let path = schema["methods"][method]["params"]["$ref"].as_str().expect("a type");
-        let params = schema.pointer(path.trim_start_matches('#')).expect("it is there");
-        // Of a method that takes none the type has no list.
+        let params = schema.pointer(path.trim_start_matches('#')).expect("it exists");
+        // The type of a method without parameters has no `properties`.
         for name in params.get("properties").map(names).unwrap_or_default() {
-            // Accepted where it means nothing.
+            // The daemon accepts this parameter but ignores it.
             if (method.as_str(), name.as_str()) == ("task/unsubscribe", "offset") {
                 continue;
             }
@@ -76,7 +76,7 @@ fn every_push_question_and_error_is_described() {
         }
     }
     for (code, kind) in schema["errors"]["codes"].as_object().expect("an object") {
-        let kind = kind.as_str().expect("a word");
+        let kind = kind.as_str().expect("a string");
         if !page.contains(&format!("| {code} | `{kind}` |")) {
             wrong.push(format!("{code} {kind}"));
         }

@@ -1,15 +1,15 @@
-//! The scripts that run tests with tools of other languages: what they say where a tool is missing.
+//! What the scripts that run tests with tools of other languages print if a tool is missing.
 
 use std::os::unix::fs::symlink;
 
 use crate::{Scratch, root};
 
-/// Runs `tests/NAME/run` where neither npm nor python3 is to be found; its code and last line.
+/// Runs `tests/NAME/run` without npm and python3 on the PATH; returns its exit code and last line.
 fn without_tools(name: &str, ci: Option<&str>) -> (Option<i32>, String) {
     let scratch = Scratch::new();
     let bin = scratch.0.path().join("bin");
-    std::fs::create_dir(&bin).expect("it is ours");
-    symlink("/usr/bin/dirname", bin.join("dirname")).expect("it is new");
+    std::fs::create_dir(&bin).expect("the test owns it");
+    symlink("/usr/bin/dirname", bin.join("dirname")).expect("it does not exist yet");
     let mut command = scratch.command("/bin/sh");
     command.arg(root().join("tests").join(name).join("run")).env("PATH", &bin);
     command.env("MEANWHILE_BIN", env!("CARGO_BIN_EXE_meanwhile"));

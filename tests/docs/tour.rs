@@ -1,7 +1,7 @@
-//! The README's tour, replayed: every command in a `console` block, in order, on one store.
+//! Runs the README's tour: every command in a `console` block, in order, with one store.
 //!
-//! Ids, times and sizes differ from run to run, and widths with them; everything else must be what
-//! the page shows.
+//! Ids, times and sizes differ from run to run, and so do the widths of columns; everything else must be
+//! as on the page.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -10,14 +10,14 @@ use regex::Regex;
 
 use crate::{Scratch, blocks};
 
-/// What shows how tasks stand, which another moment changes.
+/// The command whose output depends on the moment at which it runs.
 const LIST: &str = "meanwhile ps";
 
-/// What a page's text and a run's have in common.
+/// Compares the text of the page with that of a run.
 struct Reader {
     id: Regex,
     varying: Regex,
-    /// From an id of the page to the one of this run.
+    /// The id in this run for each id on the page.
     ids: HashMap<String, String>,
 }
 
@@ -30,7 +30,7 @@ impl Reader {
         }
     }
 
-    /// A command of the page with the ids of this run.
+    /// A command on the page, with the ids of this run.
     fn command(&self, shown: &str) -> String {
         let mut command = shown.to_owned();
         for (shown, ours) in &self.ids {
@@ -39,7 +39,7 @@ impl Reader {
         command
     }
 
-    /// Takes in the ids of a run, then tells whether both say the same.
+    /// Adds the ids of a run, then returns whether both texts agree.
     fn agrees(&mut self, shown: &str, ran: &str) -> bool {
         for (shown, ran) in shown.lines().zip(ran.lines()) {
             for (shown, ran) in self.id.find_iter(shown).zip(self.id.find_iter(ran)) {
@@ -69,11 +69,11 @@ fn the_tour_is_what_happens() {
         let ours = reader.command(command);
         let run = || scratch.run(scratch.command("sh").args(["-c", &ours]));
         let mut ran = run();
-        // A person reads a list later than a program does, when a watch has seen what was written.
+        // Repeat a list: a person runs it later than this program, when a watch has matched the output.
         let patience = Instant::now() + Duration::from_secs(20);
         while command == LIST && !reader.agrees(shown, &ran) && Instant::now() < patience {
             ran = run();
         }
-        assert!(reader.agrees(shown, &ran), "`{command}` says:\n{ran}");
+        assert!(reader.agrees(shown, &ran), "`{command}` prints:\n{ran}");
     }
 }

@@ -1,28 +1,28 @@
-//! Plain words: what a reader who is new to the project or to English would stumble over.
+//! Finds words that are hard for a reader who is new to the project or to English.
 
 use std::fs;
 
 use crate::pages::{files, has_extension};
 use crate::root;
 
-/// Words that hide who acts: the daemon, a client, a person, a process. A trailing "anew" is "again".
+/// Words that hide who acts: the daemon, a client, a person, a process. Write "again" instead of "anew".
 const WORDS: [&str; 4] = ["nobody", "somebody", "whoever", "anew"];
-/// Before "no" these read as the beginning of another sentence: "is not a" is meant.
+/// Verbs after which "no" is hard to read: write "is not a".
 const VERBS: [&str; 4] = ["is", "are", "was", "were"];
-/// After "is no" these are plain.
+/// Words that are plain after "is no".
 const PLAIN: [&str; 4] = ["longer", "more", "one", "such"];
-/// After "of" these name the owner last: "a model that you choose" is meant.
+/// Words that name the owner after "of": write, for example, "a model that you choose".
 const OWNERS: [&str; 3] = ["ours", "yours", "theirs"];
 /// Documents that are not in the repository. The protocol is `docs/protocol.md`.
 const ABSENT: [&str; 5] =
     ["the contract", "(contract", "(issue", "design, decision", "the first proposal"];
-/// Lines that show what is not plain.
+/// Lines that quote these words as examples.
 const EXAMPLES: [&str; 2] = ["| `/// Tells whoever waits.` |", "| `\"is no id\"` |"];
-/// This file, and types that a program writes from the schema.
+/// Files that are not checked: this one, and types that a program generates from the schema.
 const OTHERS: [&str; 2] = ["tests/docs/words.rs", "editors/vscode/src/protocol/generated.ts"];
 const WRITTEN: [&str; 7] = ["rs", "md", "py", "ts", "lua", "sh", "toml"];
 
-/// What in a line is not plain.
+/// The first odd word in a line.
 fn odd(line: &str) -> Option<String> {
     if EXAMPLES.iter().any(|example| line.starts_with(example)) {
         return None;

@@ -89,7 +89,7 @@ fn a_run_hears_of_everything_it_started() {
             .lines()
             .map(|line| serde_json::from_str(line).expect("each line is JSON"))
             .collect();
-        let result = &lines.last().expect("it says something")["result"];
+        let result = &lines.last().expect("an event")["result"];
         let expect = json!({ "unfinished": [], "undelivered": 0, "stopReason": "end_turn" });
         assert_eq!(*result, expect, "{times:?}: {run:?}");
         let heard: usize = lines

@@ -176,12 +176,12 @@ fn judge(said: &[Value], trace: &Value, lab: &Lab) {
     let mut ways: BTreeMap<&str, u32> = BTreeMap::new();
     for task in tasks {
         let id = task["taskId"].as_str().expect("an id");
-        let way = task["deliveredBy"].as_str().expect("it was heard of");
+        let way = task["deliveredBy"].as_str().expect("it was delivered");
         assert_eq!(told.remove(id).unwrap_or(0), u32::from(way == "drain"), "{task}");
         *ways.entry(way).or_default() += 1;
     }
     assert!(told.is_empty(), "results of tasks that were never started: {told:?}");
-    assert!(ways.contains_key("drain"), "no result came between two turns: {ways:?}");
+    assert!(ways.contains_key("drain"), "no result came in a separate message: {ways:?}");
     // The trace also has one delivery for each task.
     let mut delivered: BTreeMap<&str, u32> = BTreeMap::new();
     for event in trace["events"].as_array().expect("events") {

@@ -35,9 +35,9 @@ pub(crate) fn is_here(daemon: &Daemon) -> bool {
 #[test]
 fn a_look_reads_the_workspace_without_its_keys_and_changes_nothing() {
     let lab = Lab::new();
-    fs::write(lab.file("a.txt"), "text").expect("it is written");
-    fs::write(lab.file(".env"), "KEY=secret").expect("it is written");
-    fs::write(lab.home().join("private"), "secret").expect("it is written");
+    fs::write(lab.file("a.txt"), "text").expect("it can be written");
+    fs::write(lab.file(".env"), "KEY=secret").expect("it can be written");
+    fs::write(lab.home().join("private"), "secret").expect("it can be written");
     let daemon = lab.start().env("SOME_TOKEN", "secret").go();
     let line = "cat a.txt; cat .env ~/private; echo $SOME_TOKEN; echo x > new; rm a.txt; \
                 echo x > $TMPDIR/own && cat $TMPDIR/own";
@@ -100,7 +100,7 @@ fn what_a_confined_task_wrote_goes_with_it() {
 fn a_state_directory_behind_a_link_has_temporary_directories_too() {
     let lab = Lab::new();
     let real = lab.home().join("real");
-    fs::create_dir(&real).expect("it is made");
+    fs::create_dir(&real).expect("it can be created");
     std::os::unix::fs::symlink(&real, lab.state()).expect("the state directory is not there yet");
     let daemon = lab.daemon();
     let Some((code, output)) = ran(&daemon, "look", "echo x > $TMPDIR/own && cat $TMPDIR/own")
@@ -140,8 +140,9 @@ fn looking_commands_do_not_notice() {
     ];
     for (name, text) in files {
         let path = lab.file(name);
-        fs::create_dir_all(path.parent().expect("it lies in one")).expect("it is made");
-        fs::write(path, text).expect("it is written");
+        fs::create_dir_all(path.parent().expect("it is in a directory"))
+            .expect("it can be created");
+        fs::write(path, text).expect("it can be written");
     }
     let of_home = |name: &str| format!("{}/{name}", std::env::var("HOME").unwrap_or_default());
     let daemon = lab

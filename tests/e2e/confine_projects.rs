@@ -85,7 +85,7 @@ fn make(lab: &Lab) {
     for (path, text) in FILES {
         let path = lab.file(path);
         fs::create_dir_all(path.parent().expect("a parent directory")).expect("it can be created");
-        fs::write(path, text).expect("it is written");
+        fs::write(path, text).expect("it can be written");
     }
     let line = "git init -q -b main . && git config user.name N && git config user.email e@e && \
                 git add Makefile && git commit -q -m one && git add . && git commit -q -m two && \

@@ -58,7 +58,7 @@ fn of_two_thousand_short_tasks_none_is_refused_and_none_runs_twice() {
     let heard: BTreeSet<String> =
         told.iter().filter_map(|it| Some(it["task"]["id"].as_str()?.to_owned())).collect();
     assert_eq!((told.len(), heard), (TASKS, ids), "each is told once");
-    let ran = std::fs::read_dir(lab.file("ran")).expect("it is there").count();
+    let ran = std::fs::read_dir(lab.file("ran")).expect("it exists").count();
     assert_eq!(ran, TASKS);
 }
 

@@ -155,7 +155,7 @@ fn an_ack_beyond_the_queue_takes_nothing_that_is_still_to_come() {
     let id = daemon.sh("true");
     daemon.exited(&id);
     let drained = daemon.drain();
-    let last = drained.last().expect("the new end is told");
+    let last = drained.last().expect("the new end is drained");
     assert_eq!((last["task"]["id"].as_str(), last["seq"].as_u64()), (Some(id.as_str()), Some(3)));
 }
 

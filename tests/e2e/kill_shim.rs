@@ -201,9 +201,13 @@ fn a_pid_used_again_by_a_stranger_is_neither_reported_nor_stopped() {
     let daemon = lab.daemon();
     expect_lost(&daemon, &id);
     daemon.refused(1004, "task/stop", json!({ "id": id }));
-    assert_eq!(stranger.try_wait().expect("the child is ours"), None, "the stranger was harmed");
-    stranger.kill().expect("the child is ours");
-    stranger.wait().expect("the child is ours");
+    assert_eq!(
+        stranger.try_wait().expect("the test is its parent"),
+        None,
+        "the stranger was harmed"
+    );
+    stranger.kill().expect("the test is its parent");
+    stranger.wait().expect("the test is its parent");
 }
 
 /// Starts a process with this pid: the kernel assigns the number after `ns_last_pid` (pid_namespaces(7)).
@@ -214,8 +218,8 @@ fn with_pid(pid: i32) -> Option<std::process::Child> {
         if i32::try_from(child.id()) == Ok(pid) {
             return Some(child);
         }
-        child.kill().expect("the child is ours");
-        child.wait().expect("the child is ours");
+        child.kill().expect("the test is its parent");
+        child.wait().expect("the test is its parent");
     }
     None
 }
@@ -254,11 +258,11 @@ fn a_task_of_another_boot_is_lost_and_its_numbers_mean_no_process() {
     // Simulate a loss of power after which the pids are reused, this one by the same session.
     let record = lab.state().join("live").join(&id).join("record");
     let record = fs::File::options().write(true).open(record).expect("the task is under way");
-    std::os::unix::fs::FileExt::write_all_at(&record, &[7; 16], 32).expect("it is written");
+    std::os::unix::fs::FileExt::write_all_at(&record, &[7; 16], 32).expect("it can be written");
     let task = listed(&lab);
     assert_eq!(task["state"], "lost", "{task}");
     let message = task["cause"]["message"].as_str().expect("a reason");
-    assert!(message.contains("machine was started again"), "{message}");
+    assert!(message.contains("machine was restarted"), "{message}");
     // The mark in its environment proves that it belongs to the task, not its pid.
     assert_eq!(task["survivors"][0]["pid"], leader, "{task}");
     sigkill(leader);

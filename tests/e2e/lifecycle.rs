@@ -232,17 +232,17 @@ fn the_death_of_the_client_process_ends_the_daemon_within_a_second() {
     let mut client = Command::new("sleep").arg("600").spawn().expect("sleep runs");
     let daemon = Lab::new().start().initialize("processId", json!(client.id())).go();
     daemon.run("true");
-    client.kill().expect("the child is ours");
+    client.kill().expect("the test is its parent");
     // The client is reaped only now: a zombie client must not keep the daemon alive.
     assert_eq!(daemon.ends_within(WITHIN_1_S).code(), Some(1));
-    client.wait().expect("the child is ours");
+    client.wait().expect("the test is its parent");
 }
 
 #[test]
 fn a_client_process_that_is_not_visible_here_does_not_end_the_daemon() {
     let mut client = Command::new("true").spawn().expect("true runs");
     let pid = client.id();
-    client.wait().expect("the child is ours");
+    client.wait().expect("the test is its parent");
     let daemon = Lab::new().start().silent().go();
     daemon.call("initialize", json!({ "processId": pid, "capabilities": {} }));
     daemon.notify("initialized", json!({}));

@@ -96,7 +96,7 @@ fn out_of_processes_spawns_are_refused_and_nothing_else_suffers() {
     let lab = Lab::new();
     let gate = lab.gate("gate");
     for path in [lab.root().to_owned(), lab.workspace(), lab.home(), lab.file("gate")] {
-        chown(path, Some(user), Some(user)).expect("root may");
+        chown(path, Some(user), Some(user)).expect("root may do this");
     }
     let number = user.to_string();
     let become_user = ["setpriv", "--reuid", &number, "--regid", &number, "--clear-groups"];

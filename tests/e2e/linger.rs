@@ -57,7 +57,7 @@ fn a_daemon_that_comes_back_in_time_saves_the_task() {
         daemon = Some(next);
         assert!(!gone(pid), "a task was stopped although a daemon was attached");
     }
-    let daemon = daemon.expect("there is always one");
+    let daemon = daemon.expect("a daemon runs");
     assert_eq!(daemon.stop(&id)["cause"]["actor"], "client");
 }
 

@@ -21,13 +21,13 @@ fn unprivileged(hidden: bool) -> Option<Daemon> {
     let user = 55_000 + std::process::id() % 5_000;
     let lab = Lab::new();
     for path in [lab.root().to_owned(), lab.workspace(), lab.home()] {
-        chown(path, Some(user), Some(user)).expect("root may");
+        chown(path, Some(user), Some(user)).expect("root may do this");
     }
     let found = Command::new("sh").args(["-c", "command -v setpriv"]).output().expect("sh runs");
     let setpriv = String::from_utf8_lossy(&found.stdout).trim().to_owned();
     fs::copy(&setpriv, lab.file("become")).expect("setpriv is there");
     fs::set_permissions(lab.file("become"), fs::Permissions::from_mode(0o4755))
-        .expect("it is ours");
+        .expect("the test owns it");
     let number = user.to_string();
     let mut wrapper = vec!["setpriv", "--reuid", &number, "--regid", &number, "--clear-groups"];
     let hide = "mount -t proc -o hidepid=2 proc /proc && exec \"$@\"";

@@ -254,7 +254,7 @@ fn what_cannot_be_is_refused_with_its_reason() {
     refused(json!({"command": "true", "on": "build", "cwd": "/"}), "outside of the workspace");
     fs::write(place.lab.file("broken"), "").expect("the workspace is writable");
     refused(json!({"command": "true", "on": "build"}), "no space left");
-    fs::remove_file(place.lab.file("broken")).expect("it is there");
+    fs::remove_file(place.lab.file("broken")).expect("it exists");
     // If the place refuses a task, its end reports that.
     let id = id_of(&daemon.spawn(json!({"command": ["/no/such/program"], "on": "build"})));
     let told = daemon.exited(&id);
@@ -310,7 +310,7 @@ fn another_store_that_answers_loses_no_task() {
     daemon.push("task/started", |push| push["task"]["id"] == *id);
     let (state, away) = (place.there().join("state"), place.there().join("away"));
     place.reachable(false);
-    fs::rename(&state, &away).expect("the test's own");
+    fs::rename(&state, &away).expect("the test owns it");
     place.reachable(true);
     let contact = eventually("another store is seen", || {
         let contact = daemon.check(&id).get("contact").cloned()?;
@@ -318,8 +318,8 @@ fn another_store_that_answers_loses_no_task() {
     });
     assert_eq!(daemon.check(&id)["state"], "running", "{contact}");
     place.reachable(false);
-    fs::remove_dir_all(&state).expect("the test's own");
-    fs::rename(&away, &state).expect("the test's own");
+    fs::remove_dir_all(&state).expect("the test owns it");
+    fs::rename(&away, &state).expect("the test owns it");
     place.reachable(true);
     eventually("the place is reached", || daemon.check(&id).get("contact").is_none().then_some(()));
     assert_eq!(daemon.stop(&id)["state"], "stopped");
@@ -343,7 +343,7 @@ fn a_place_is_tried_before_it_is_written_down() {
         run(&["place", "add", "moon", "--", "sh", "-c", "echo no route >&2; exit 255"]);
     assert_eq!(code, Some(1), "{why}");
     assert!(why.contains("no route"), "{why}");
-    assert_eq!(fs::read_to_string(&config).expect("it is there"), before);
+    assert_eq!(fs::read_to_string(&config).expect("it exists"), before);
     let (code, out, why) = run(&[
         "place",
         "add",
@@ -359,7 +359,7 @@ fn a_place_is_tried_before_it_is_written_down() {
     ]);
     assert_eq!(code, Some(0), "{why}");
     assert!(out.starts_with("two: answered in ") && out.contains("Linux"), "{out}");
-    let after = fs::read_to_string(&config).expect("it is there");
+    let after = fs::read_to_string(&config).expect("it exists");
     assert!(after.starts_with(&before) && after.contains("[places.two]"), "{after}");
     let (_, out, _) = run(&["spawn", "--on", "two", "--wait", "--", "pwd"]);
     assert_eq!(out.trim(), there.join("app").to_str().expect("it is UTF-8"));
@@ -377,7 +377,7 @@ fn a_place_is_tried_before_it_is_written_down() {
     assert!(code != Some(0) && why.contains("unknown place `mars`"), "{why}");
     let (code, ..) = run(&["place", "remove", "two"]);
     assert_eq!(code, Some(0));
-    assert_eq!(fs::read_to_string(&config).expect("it is there").trim_end(), before.trim_end());
+    assert_eq!(fs::read_to_string(&config).expect("it exists").trim_end(), before.trim_end());
     let daemon = place.lab.daemon();
     let listed = daemon.call("place/list", json!({}));
     assert_eq!(listed["places"][0]["name"], "build");

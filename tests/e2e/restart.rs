@@ -78,7 +78,7 @@ fn a_key_that_was_named_is_not_kept_and_goes_on_only_if_it_is_given_again() {
     let text = eventually("what it was started with", || fs::read(&kept).ok());
     let text = String::from_utf8_lossy(&text).into_owned();
     assert!(text.contains("PLAIN=kept") && !text.contains("very-secret"), "{text}");
-    let mode = fs::metadata(&kept).expect("it is there").permissions().mode();
+    let mode = fs::metadata(&kept).expect("it exists").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let error = daemon.refused(-32602, "task/restart", json!({ "id": id }));
     assert_eq!(error.data["field"], "env", "{error:?}");

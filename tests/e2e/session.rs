@@ -165,8 +165,8 @@ fn a_prompt_is_answered_after_everything_its_turn_said() {
                 && entry.message.get("method").is_none()
         })
     };
-    let first = entries.iter().position(is_about).expect("the session said something");
-    let last = entries.iter().rposition(is_about).expect("the session said something");
+    let first = entries.iter().position(is_about).expect("an update of the session");
+    let last = entries.iter().rposition(is_about).expect("an update of the session");
     assert!(of(ask).expect("it was answered") > last, "the reply came before updates of its turn");
     let made = entries.iter().position(|entry| {
         entry.direction == Direction::Received && entry.message["result"]["sessionId"] == *chat.id

@@ -263,7 +263,7 @@ fn shutdown_closes_every_session_at_once() {
     // More sessions than could be closed in sequence in the time that `shutdown` may take.
     let made: Vec<i64> = (0..400).map(|_| daemon.ask("session/new", here(&lab))).collect();
     let prompt = |made: i64| {
-        let made = daemon.answer(made).expect("sessions are made");
+        let made = daemon.answer(made).expect("the session is created");
         let prompt = json!([{ "type": "text", "text": "go" }]);
         let params = json!({ "sessionId": made["sessionId"], "prompt": prompt });
         daemon.ask("session/prompt", params)

@@ -32,8 +32,8 @@ text = "two"
 /// A chat with [`TOUCH`] in a workspace that has this program.
 fn touching(lab: &Lab) -> Chat {
     let program = lab.file("touch");
-    std::fs::write(&program, "#!/bin/sh\nexec touch \"$@\"\n").expect("it is written");
-    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("it is ours");
+    std::fs::write(&program, "#!/bin/sh\nexec touch \"$@\"\n").expect("it can be written");
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("the test owns it");
     Chat::new(lab, TOUCH)
 }
 
@@ -166,7 +166,7 @@ fn editing(lab: &Lab, expect: &str) -> Chat {
 /// A chat whose agent calls a tool with [`FILE`] and must get a result with the text `expect`.
 fn calling(lab: &Lab, tool: &str, input: &str, expect: &str) -> Chat {
     std::fs::create_dir_all(lab.file("src")).expect("a directory");
-    std::fs::write(lab.file(FILE), OLD).expect("it is written");
+    std::fs::write(lab.file(FILE), OLD).expect("it can be written");
     let script = format!(
         "[[turn]]\n[[turn.call]]\ntool = {tool:?}\ninput = {{ path = {FILE:?}, {input} }}\n\
          [[turn]]\nexpect = [{expect:?}]\ntext = \"Done.\"\n"
@@ -175,7 +175,7 @@ fn calling(lab: &Lab, tool: &str, input: &str, expect: &str) -> Chat {
 }
 
 fn written(lab: &Lab) -> String {
-    std::fs::read_to_string(lab.file(FILE)).expect("it is there")
+    std::fs::read_to_string(lab.file(FILE)).expect("it exists")
 }
 
 /// An answer with another text for the file.
@@ -223,7 +223,7 @@ fn a_change_is_asked_as_a_change() {
 fn a_new_file_is_asked_as_a_change_of_nothing() {
     let lab = Lab::new();
     let chat = editing(&lab, "created");
-    std::fs::remove_file(lab.file(FILE)).expect("it is there");
+    std::fs::remove_file(lab.file(FILE)).expect("it exists");
     chat.daemon.answers(ASK, None);
     let prompt = chat.ask("go");
     let question = asked(&chat);
@@ -300,8 +300,20 @@ fn a_new_file_of_which_nothing_is_left_is_not_made() {
 #[test]
 fn lines_of_a_file_that_is_not_read_unasked_are_not_told() {
     let lab = Lab::new();
-    std::fs::write(lab.file(".env"), "KEY=canary\nPORT=1\n").expect("it is written");
-    let chat = writing(&lab, ".env", "PORT=2\n", "reading this file needs permission");
+    std::fs::write(
+        lab.file(".env"),
+        "KEY=canary
+PORT=1
+",
+    )
+    .expect("it can be written");
+    let chat = writing(
+        &lab,
+        ".env",
+        "PORT=2
+",
+        "reading this file needs permission",
+    );
     let left = "KEY=canary\nPORT=2\n";
     chat.daemon.answers(ASK, Some(instead("allow_once", left)));
     assert_eq!(chat.prompt("go"), "end_turn");
@@ -314,7 +326,7 @@ fn a_change_is_not_made_where_its_path_has_come_to_lead() {
     let other = lab.root().join("other");
     std::fs::create_dir_all(&other)
         .and_then(|()| std::fs::create_dir(lab.file("d")))
-        .expect("made");
+        .expect("it can be created");
     let chat = writing(&lab, "d/file", "text\n", "it changed while the person looked");
     chat.daemon.answers(ASK, None);
     let prompt = chat.ask("go");
@@ -356,8 +368,8 @@ fn a_file_that_changed_meanwhile_is_left_alone() {
         let prompt = chat.ask("go");
         let question = asked(&chat);
         match there {
-            Some(text) => std::fs::write(lab.file(FILE), text).expect("it is written"),
-            None => std::fs::remove_file(lab.file(FILE)).expect("it is there"),
+            Some(text) => std::fs::write(lab.file(FILE), text).expect("it can be written"),
+            None => std::fs::remove_file(lab.file(FILE)).expect("it exists"),
         }
         reply(&chat, &question, answer);
         assert_eq!(chat.daemon.answer(prompt), Ok(json!({ "stopReason": "end_turn" })));

@@ -16,7 +16,7 @@ text = 'Bye.'
 
 fn current(options: &Value, id: &str) -> Value {
     let all = options["configOptions"].as_array().expect("a list");
-    let found = all.iter().find(|option| option["id"] == id).expect("it is there");
+    let found = all.iter().find(|option| option["id"] == id).expect("it exists");
     found["currentValue"].clone()
 }
 

@@ -1,4 +1,4 @@
-//! Timelines (docs/protocol.md, "Timelines"): the server folds, and a client that draws keeps pieces by their keys.
+//! Timelines (docs/protocol.md, "Timelines"): the daemon computes pieces, and a client stores them by their keys.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::session::{COMMAND, Chat, ONE_TASK, scripted_with, selected};
 
 const ASK: &str = "session/request_permission";
 
-/// A daemon that tells of timelines.
+/// A session on a daemon that pushes timelines.
 fn drawing(lab: &Lab, script: &str) -> Chat {
     let options = json!({ "notify": ["timeline"] });
     Chat::on(lab, scripted_with(lab, script, options))
@@ -23,14 +23,14 @@ fn by_key(pieces: &Value) -> Pieces {
     pieces.iter().map(|it| (key(it), it.clone())).collect()
 }
 
-/// The lanes of a session, as the daemon answers.
+/// All pieces of a session's timeline, from `session/trace`.
 fn whole(daemon: &Daemon, session: &str) -> Pieces {
     let result = daemon.call("session/trace", json!({ "sessionId": session, "timeline": true }));
     assert_eq!((&result["events"], &result["tasks"]), (&json!([]), &json!([])));
     by_key(&result["timeline"]["pieces"])
 }
 
-/// The same, as a client has them that asked once and then took in what was pushed.
+/// The same pieces, from the last answer and the pushes after it.
 fn followed(chat: &Chat) -> Pieces {
     let mut pieces = Pieces::new();
     for entry in chat.daemon.entries() {
@@ -54,8 +54,8 @@ fn pieces_that_are_pushed_make_the_picture_that_is_asked_for() {
     let lab = Lab::new();
     let gate = lab.gate("gate");
     let chat = drawing(&lab, ONE_TASK);
-    assert_eq!(whole(&chat.daemon, &chat.id), Pieces::new(), "nothing has happened");
-    // Asked in the middle of it, too: no push is lost between two of them.
+    assert_eq!(whole(&chat.daemon, &chat.id), Pieces::new(), "the timeline is empty at first");
+    // Also ask during the turn: no push is lost between an answer and the next push.
     let prompt = chat.ask("build it");
     whole(&chat.daemon, &chat.id);
     assert!(chat.daemon.answer(prompt).is_ok());
@@ -77,11 +77,15 @@ fn pieces_that_are_pushed_make_the_picture_that_is_asked_for() {
     let lanes = ["agent", "queue", &task];
     assert!(lanes.iter().all(|lane| live[*lane]["type"] == "lane"), "{live:?}");
     assert_eq!(live[&format!("result:{task}")]["lane"], "queue");
-    assert_eq!(whole(&chat.daemon, &chat.id), live, "what is open here");
+    assert_eq!(whole(&chat.daemon, &chat.id), live, "for a session that this daemon has open");
     // Another daemon reads it from the store.
     let other = lab.daemon();
-    assert_eq!(whole(&other, &chat.id), live, "what is open elsewhere");
-    assert_eq!(other.pushes("session/timeline"), Vec::<Value>::new(), "it did not ask for it");
+    assert_eq!(whole(&other, &chat.id), live, "for a session that another daemon has open");
+    assert_eq!(
+        other.pushes("session/timeline"),
+        Vec::<Value>::new(),
+        "this client did not request these pushes"
+    );
 }
 
 #[test]
@@ -136,21 +140,21 @@ text = 'Done.'
     assert!(chat.daemon.answer(prompt).is_ok());
     let closed =
         eventually("it is closed", || asks(&followed(&chat)).filter(|it| it["to"].is_string()));
-    // It stays, also for one who looks later.
+    // The piece stays, and a client that connects later gets it too.
     assert_eq!(asks(&whole(&lab.daemon(), &chat.id)), Some(closed));
-    // Clients that read the facts themselves are told what they know.
+    // Clients that read the events themselves get only kinds of event that they know.
     let events = chat.trace()["events"].clone();
     let is_new = |it: &Value| it["type"] == "asked" || it["type"] == "answered";
     assert!(!events.as_array().expect("events").iter().any(is_new), "{events}");
     assert!(!chat.daemon.pushes("session/traced").iter().any(|it| is_new(&it["event"])));
 }
 
-/// The script of `meanwhile demo`, what it is asked, and what `task/timeline` shows of it where nothing has run.
+/// The script of `meanwhile demo`, its prompt, and its recording, which `task/timeline` returns if no task has run.
 const DEMO: &str = include_str!("../../crates/rpc/src/cli/demo/script.toml");
 const PROMPT: &str = "How many files are here, and how small can they be packed?";
 const RECORDED: &str = "crates/rpc/src/handlers/timeline/recorded.json";
 
-/// What is the same each time the demo runs.
+/// The part of a trace that is the same in each run of the demo.
 fn gist(trace: &Value) -> Vec<String> {
     let words = |it: &Value| {
         assert!(it["deliveredInCall"].is_number(), "{it}");
@@ -172,7 +176,7 @@ fn the_recording_of_the_demo_is_what_the_demo_does() {
     };
     let mut trace = eventually("both results enter", || Some(chat.trace()).filter(is_over));
     let tasks = trace["tasks"].as_array_mut().expect("tasks");
-    // Commands in the foreground have no lane.
+    // Foreground commands have no lane.
     tasks.retain(|it| it["shown"]["title"] != it["command"]);
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(RECORDED);
     if std::env::var_os("MEANWHILE_BLESS").is_some() {
@@ -180,11 +184,11 @@ fn the_recording_of_the_demo_is_what_the_demo_does() {
             "events": trace["events"],
             "tasks": trace["tasks"],
         }));
-        std::fs::write(&path, text.expect("it is JSON") + "\n").expect("it is written");
+        std::fs::write(&path, text.expect("it is JSON") + "\n").expect("it can be written");
     }
     let recorded = std::fs::read_to_string(&path).expect("the recording is there");
     let recorded: Value = serde_json::from_str(&recorded).expect("it is JSON");
-    assert_eq!(gist(&recorded), gist(&trace), "MEANWHILE_BLESS=1 records it again");
+    assert_eq!(gist(&recorded), gist(&trace), "MEANWHILE_BLESS=1 updates the recording");
 }
 
 #[test]

@@ -171,8 +171,9 @@ fn what_may_not_be_read_is_not_found_either() {
     settings(&lab, "[permissions]\ndeny = [\"read secrets\"]\n");
     for (name, text) in [("secrets/a.txt", "key: deep\n"), ("b.txt", "key: open\n")] {
         let path = lab.file(name);
-        std::fs::create_dir_all(path.parent().expect("it lies in one")).expect("it is ours");
-        std::fs::write(path, text).expect("it is ours");
+        std::fs::create_dir_all(path.parent().expect("it is in a directory"))
+            .expect("the test owns it");
+        std::fs::write(path, text).expect("the test owns it");
     }
     let script = r#"
 [[turn]]

@@ -1,4 +1,4 @@
-//! Sessions that another process has open, watched (docs/watching.md).
+//! Watching sessions that another process has open (docs/watching.md).
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::session::{Chat, ONE_TASK, here, scripted, selected};
 
 const ASK: &str = "session/request_permission";
 
-/// What this connection was told of a session, in order: updates, and turns as they began and ended.
+/// The pushes about a session on this connection, in order: updates, and the beginnings and ends of turns.
 fn told(daemon: &Daemon, id: &str) -> Vec<Value> {
     let of = |entry: &Entry, push: &str| {
         entry.push(push).filter(|params| params["sessionId"] == *id).cloned()
@@ -19,7 +19,7 @@ fn told(daemon: &Daemon, id: &str) -> Vec<Value> {
     daemon.entries().iter().filter_map(one).collect()
 }
 
-/// The same without what is not kept: how far a call of a tool is, turns, and what an answer took.
+/// The same without what is not stored: the progress of tool calls, turns, and token usage.
 fn kept(told: &[Value]) -> Vec<Value> {
     let is_kept = |it: &&Value| match it["sessionUpdate"].as_str() {
         None | Some("usage_update") => false,
@@ -29,7 +29,7 @@ fn kept(told: &[Value]) -> Vec<Value> {
     told.iter().filter(is_kept).cloned().collect()
 }
 
-/// What was told, in a word each.
+/// A word for each push.
 fn words(told: &[Value]) -> Vec<String> {
     let word = |it: &Value| match (it["sessionUpdate"].as_str(), it["state"].as_str()) {
         (Some("tool_call_update"), _) => match it["status"].as_str() {
@@ -46,7 +46,7 @@ fn watch(daemon: &Daemon, id: &str) -> Value {
     daemon.call("session/watch", json!({ "sessionId": id }))
 }
 
-/// Waits until a session that is watched stands so; returns how it stands.
+/// Waits for a `session/watched` push that fits; returns its parameters.
 #[track_caller]
 fn stands(daemon: &Daemon, id: &str, fits: impl Fn(&Value) -> bool) -> Value {
     daemon.push("session/watched", |it| it["sessionId"] == *id && fits(it))
@@ -78,21 +78,21 @@ fn what_is_said_in_another_process_is_told_once_and_as_a_load_tells_it() {
     turn_ended(&viewer, 2);
     assert_eq!(chat.prompt("bye"), "end_turn");
     turn_ended(&viewer, 3);
-    // What happened is the same, and in the same order.
+    // The viewer gets the same events in the same order.
     assert_eq!(json!(traced(&viewer)), json!(traced(&chat.daemon)));
     let turns = |daemon: &Daemon| json!(daemon.pushes("session/turn"));
     assert_eq!(turns(&viewer), turns(&chat.daemon));
     chat.daemon.call("session/close", json!({ "sessionId": chat.id }));
     stands(&viewer, &chat.id, |it| it["holder"] == "closed" && it.get("pid").is_none());
-    // Who comes later is told the same: as what was said before, and by a load.
+    // A client that watches or loads the session later gets the same updates.
     let (late, loaded) = (lab.daemon(), Chat::load(&lab, ONE_TASK, &chat.id));
     let again = told(&loaded.daemon, &chat.id);
     stands(&viewer, &chat.id, |it| it["pid"] == loaded.daemon.pid());
     assert_eq!(watch(&late, &chat.id)["holder"], "open");
     let live = told(&viewer, &chat.id);
     let said_before = told(&late, &chat.id);
-    assert_eq!(json!(said_before), json!(again), "watched later, and loaded");
-    assert_eq!(json!(kept(&live)), json!(kept(&again)), "watched, and loaded");
+    assert_eq!(json!(said_before), json!(again), "a later watch equals a load");
+    assert_eq!(json!(kept(&live)), json!(kept(&again)), "a watch equals a load");
 }
 
 #[test]
@@ -122,7 +122,7 @@ text = 'Seen.'
         "in_progress",
         "terminal of a tool",
     ];
-    // All of it comes before the answer.
+    // The history comes before the answer.
     assert_eq!(words(&told(&viewer, &chat.id)), before);
     gate.open();
     assert_eq!(chat.daemon.answer(ask), Ok(json!({ "stopReason": "end_turn" })));
@@ -159,7 +159,7 @@ input = { command = 'touch b' }
     assert_eq!(open["asks"][0]["toolCallId"], asked["params"]["toolCall"]["toolCallId"]);
     assert_eq!(open["asks"][0]["question"], "run touch a");
     assert!(open["asks"][0]["why"].is_string(), "{open}");
-    // Who comes now sees it, too.
+    // A client that starts to watch now sees the question, too.
     let late = lab.daemon();
     assert_eq!(watch(&late, &chat.id)["asks"], open["asks"]);
     let answer = json!({ "jsonrpc": "2.0", "id": asked["id"], "result": selected("allow_once") });
@@ -167,8 +167,11 @@ input = { command = 'touch b' }
     stands(&viewer, &chat.id, |it| it["holder"] == "open" && it["asks"] == json!([]));
     assert_eq!(chat.daemon.answer(ask), Ok(json!({ "stopReason": "end_turn" })));
     turn_ended(&viewer, 1);
-    assert!(viewer.entries().iter().all(|entry| question(entry).is_none()), "it was asked here");
-    // A question goes with its turn, and with its process.
+    assert!(
+        viewer.entries().iter().all(|entry| question(entry).is_none()),
+        "the viewer got the permission request"
+    );
+    // A question disappears when its turn ends or its process exits.
     let ask = chat.ask("again");
     stands(&viewer, &chat.id, |it| it["asks"][0]["question"] == "run touch b");
     chat.cancel();
@@ -201,7 +204,7 @@ text = 'Back.'
     chat.daemon.kill9();
     let gone = stands(&viewer, &id, |it| it["holder"] == "gone");
     assert_eq!(gone, json!({ "sessionId": id, "holder": "gone", "pid": pid, "asks": [] }));
-    // Another process goes on with it, and is watched as well.
+    // Another process opens the session, and the watch continues with it.
     let second = Chat::load(&lab, script, &id);
     stands(&viewer, &id, |it| it["pid"] == second.daemon.pid() && it["asks"] == json!([]));
     assert_eq!(second.prompt("and?"), "end_turn");
@@ -245,19 +248,19 @@ fn a_watch_begins_once_and_ends_when_it_is_told_to() {
     assert_eq!(viewer.call("session/unwatch", named.clone()), json!({}));
     let told_before = told(&viewer, &chat.id).len();
     assert_eq!(chat.prompt("2"), "end_turn");
-    // It begins again with all that was said, and nothing came between.
+    // A repeated watch starts again with the complete history, without other pushes in between.
     let watched = watch(&viewer, &chat.id);
     assert_eq!(watched["holder"], "open");
     let all = told(&viewer, &chat.id);
     let texts: Vec<_> =
         all[told_before..].iter().filter_map(|it| it["content"]["text"].as_str()).collect();
     assert_eq!(texts, ["1", "one", "2", "two"]);
-    // A load takes the place of the watch.
+    // A load replaces the watch.
     chat.daemon.call("session/close", named.clone());
     let mut params = here(&lab);
     params["sessionId"] = chat.id.clone().into();
     stands(&viewer, &chat.id, |it| it["holder"] == "closed");
-    // Without a model a session cannot be loaded, and the watch goes on.
+    // Without a model the load fails, and the watch continues.
     viewer.refused(1006, "session/load", params);
     assert_eq!(viewer.call("session/unwatch", named), json!({}));
 }
@@ -272,7 +275,7 @@ fn nothing_is_told_twice_where_a_watched_session_is_loaded() {
     turn_ended(&viewer, 1);
     let mut params = here(&lab);
     params["sessionId"] = chat.id.clone().into();
-    // It is open elsewhere: the watch stays.
+    // The session is open in another process: the load fails, and the watch continues.
     viewer.refused(1003, "session/load", params.clone());
     chat.daemon.call("session/close", json!({ "sessionId": chat.id }));
     stands(&viewer, &chat.id, |it| it["holder"] == "closed");
@@ -299,7 +302,7 @@ fn a_client_that_resumes_what_it_watched_has_all_that_was_said_before() {
     let script: String = texts.iter().map(|text| format!("[[turn]]\ntext = '{text}'\n")).collect();
     let (chat, viewer) = (Chat::new(&lab, &script), scripted(&lab, &script));
     watch(&viewer, &chat.id);
-    // Replies on the way to a client that does not read leave no room for more.
+    // Fill the pipe with replies, while the client does not read, so that no more fit.
     let noise = viewer.sh("head -c 1000000 /dev/zero | tr '\\0' x");
     viewer.exited(&noise);
     viewer.stall(true);

@@ -21,8 +21,8 @@ fn set_limit(lab: &Lab, limit: u32) {
 
 fn settings(lab: &Lab, text: &str) {
     let folder = lab.home().join(".config/meanwhile");
-    fs::create_dir_all(&folder).expect("the home is the test's");
-    fs::write(folder.join("config.toml"), text).expect("the home is the test's");
+    fs::create_dir_all(&folder).expect("the home is writable");
+    fs::write(folder.join("config.toml"), text).expect("the home is writable");
 }
 
 /// A daemon whose client knows the state `queued`.
@@ -149,7 +149,7 @@ fn a_slot_is_one_over_all_workspaces_and_has_room_for_as_many_as_it_says() {
     let lab = lab(2);
     let gate = lab.gate("gate");
     let other = lab.root().join("other");
-    fs::create_dir(&other).expect("the test's directory");
+    fs::create_dir(&other).expect("the directory is writable");
     let here = knowing(&lab);
     let root = json!([{ "uri": format!("file://{}", other.display()), "name": "other" }]);
     let there = lab.start().initialize("workspaceFolders", root).go();

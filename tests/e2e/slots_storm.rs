@@ -133,7 +133,7 @@ impl Storm {
                 let _ended = spawn.kill();
                 self.kills.fetch_add(1, Ordering::Relaxed);
             }
-            let said = spawn.wait_with_output().expect("it is our child");
+            let said = spawn.wait_with_output().expect("the test is its parent");
             let id = String::from_utf8_lossy(&said.stdout).trim().to_owned();
             if said.status.success() {
                 self.spawned.note(client, id, name, slot);
@@ -207,12 +207,12 @@ fn no_kill_lets_too_many_in_or_forgets_one() {
 
 fn set_up(lab: &Lab) {
     let folder = lab.home().join(".config/meanwhile");
-    fs::create_dir_all(&folder).expect("the home is the test's");
+    fs::create_dir_all(&folder).expect("the home is writable");
     let sections = SLOTS.map(|(name, room)| format!("[slots.{name}]\nlimit = {room}\n"));
-    fs::write(folder.join("config.toml"), sections.concat()).expect("the home is the test's");
-    fs::write(lab.file("task.sh"), TASK).expect("the workspace is the test's");
+    fs::write(folder.join("config.toml"), sections.concat()).expect("the home is writable");
+    fs::write(lab.file("task.sh"), TASK).expect("the workspace is writable");
     for (slot, _) in SLOTS {
-        fs::create_dir_all(lab.file("in").join(slot)).expect("the workspace is the test's");
+        fs::create_dir_all(lab.file("in").join(slot)).expect("the workspace is writable");
     }
 }
 

@@ -121,7 +121,7 @@ fn an_interpreter_that_is_missing_is_named() {
     ] {
         fs::write(lab.file("script"), text).expect("the workspace is writable");
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(lab.file("script"), mode).expect("it is ours");
+        fs::set_permissions(lab.file("script"), mode).expect("the test owns it");
         let params = json!({ "command": ["./script"] });
         let error = daemon.refused(1002, "task/spawn", params);
         assert!(error.message.contains(named), "{text:?}: {error:?}");
@@ -134,7 +134,7 @@ fn a_line_is_read_by_the_shell_that_is_named() {
     let daemon = lab.daemon();
     fs::write(lab.file("shell"), "#!/bin/sh\necho \"$# $1 $2\"\n").expect("it is writable");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(lab.file("shell"), mode).expect("it is ours");
+    fs::set_permissions(lab.file("shell"), mode).expect("the test owns it");
     let spawn = json!({ "command": "a | b", "shell": "./shell" });
     let (task, output) = ran(&daemon, spawn);
     assert_eq!((task["command"].as_str(), output.as_str()), (Some("a | b"), "2 -c a | b\n"));
@@ -195,7 +195,8 @@ fn the_environment_is_the_daemons_with_names_set_and_taken_out() {
     assert_eq!(output, "kept|unset|a b\nc=d||unset\n");
     // As in a shell, the program of an argv is searched for in the changed PATH.
     fs::create_dir(lab.file("bin")).expect("the workspace is writable");
-    std::os::unix::fs::symlink("/bin/echo", lab.file("bin/my-echo")).expect("it is new");
+    std::os::unix::fs::symlink("/bin/echo", lab.file("bin/my-echo"))
+        .expect("it does not exist yet");
     let path = format!("{}:/usr/bin:/bin", lab.file("bin").display());
     let (_, output) = ran(&daemon, json!({ "command": ["my-echo", "x"], "env": { "PATH": path } }));
     assert_eq!(output, "x\n");

@@ -34,7 +34,7 @@ fn a_state_directory_that_is_a_file_is_refused() {
     let lab = Lab::new();
     fs::write(lab.state(), "a file").expect("the test's directory is writable");
     expect_unavailable(&lab);
-    assert_eq!(fs::read_to_string(lab.state()).expect("it is still there"), "a file");
+    assert_eq!(fs::read_to_string(lab.state()).expect("it still exists"), "a file");
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn a_ledger_of_garbage_is_refused_and_left_as_it_is() {
     expect_unavailable(&lab);
     for path in &found {
         assert_eq!(
-            fs::read(path).expect("it is still there"),
+            fs::read(path).expect("it still exists"),
             garbage,
             "the file is unchanged, so that a person can repair it"
         );
@@ -72,8 +72,8 @@ fn special_files_hold_nothing_up() {
     let mode = nix::sys::stat::Mode::S_IRWXU;
     let fifo = |path: &str| {
         let path = lab.state().join(path);
-        fs::create_dir_all(path.parent().expect("a folder")).expect("it is ours");
-        nix::unistd::mkfifo(&path, mode).expect("it is new");
+        fs::create_dir_all(path.parent().expect("a folder")).expect("the test owns it");
+        nix::unistd::mkfifo(&path, mode).expect("it does not exist yet");
         path
     };
     let paths = ["live/00000001/record", "live/00000002/spec", "done/00000003"].map(fifo);
@@ -81,7 +81,7 @@ fn special_files_hold_nothing_up() {
     let daemon = lab.daemon();
     assert_eq!(daemon.output(&kept), "kept\n");
     assert_eq!(daemon.run("true")["state"], "exited");
-    nix::unistd::mkfifo(&lab.file("script"), mode).expect("it is new");
+    nix::unistd::mkfifo(&lab.file("script"), mode).expect("it does not exist yet");
     daemon.refused(1002, "task/spawn", json!({ "command": ["./script"] }));
     for path in paths {
         let _ = fs::remove_file(&path);
@@ -181,9 +181,9 @@ fn a_state_directory_deleted_under_a_daemon_is_made_again() {
 
 /// Replaces a program that may be running.
 fn replace(program: &Path, bytes: &[u8]) {
-    fs::remove_file(program).expect("it is ours");
+    fs::remove_file(program).expect("the test owns it");
     fs::write(program, bytes).expect("the store is writable");
-    fs::set_permissions(program, fs::Permissions::from_mode(0o700)).expect("it is ours");
+    fs::set_permissions(program, fs::Permissions::from_mode(0o700)).expect("the test owns it");
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn a_store_of_another_user_is_refused_and_nothing_is_made_in_it() {
     }
     let lab = Lab::new();
     fs::create_dir(lab.state()).expect("the test's directory is writable");
-    std::os::unix::fs::chown(lab.state(), Some(65_534), None).expect("root may");
+    std::os::unix::fs::chown(lab.state(), Some(65_534), None).expect("root may do this");
     expect_unavailable(&lab);
     let ran = lab.cli(&["spawn", "--", "true"]);
     let said = String::from_utf8_lossy(&ran.stderr).into_owned();

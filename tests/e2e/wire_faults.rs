@@ -279,7 +279,8 @@ fn a_client_that_closes_stdout_ends_the_daemon_at_its_next_word() {
     let first = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
     // It may have exited before the second message.
     let _sent = stdin.write_all(&frame(&first));
-    let status = eventually("the daemon to end", || child.try_wait().expect("the child is ours"));
+    let status =
+        eventually("the daemon to end", || child.try_wait().expect("the test is its parent"));
     assert_eq!(status.code(), Some(1), "an end without shutdown, not a signal");
 }
 
@@ -299,6 +300,6 @@ fn a_closed_stdout_harms_no_task() {
     gate.open();
     assert_eq!(first.exited(&id)["task"]["exit"]["code"], 4);
     drop(child.stdin.take());
-    child.wait().expect("the child is ours");
+    child.wait().expect("the test is its parent");
     assert_eq!(id_of(&first.drain()[0]["task"]), id);
 }

@@ -1,4 +1,4 @@
-//! An MCP client over pipes, as a host is one.
+//! An MCP client over pipes, like that of a host.
 
 use std::process::{Command, ExitStatus, Stdio};
 
@@ -8,19 +8,19 @@ use serde_json::{Map, Value, json};
 use crate::harness::Store;
 use crate::pipe::Pipe;
 
-/// The version of the protocol that has the handshake in each request.
+/// The version of the protocol in which each request carries the handshake.
 pub(crate) const MODERN: &str = "2026-07-28";
 
 /// A client, with the server that it started.
 pub(crate) struct Client {
     pipe: Pipe,
     next: i64,
-    /// What goes with each request as `_meta`.
+    /// The `_meta` of each request.
     pub(crate) meta: Map<String, Value>,
 }
 
 impl Client {
-    /// A session of Claude Code of this id.
+    /// A client in a session of Claude Code with this id.
     pub(crate) fn claude(store: &Store, session: &str) -> Self {
         let mut command = store.command(&["mcp"]);
         command.env("CLAUDE_CODE_SESSION_ID", session);
@@ -37,7 +37,7 @@ impl Client {
         Self { pipe: Pipe::start(command), next: 0, meta: Map::new() }
     }
 
-    /// Declares in each request what 2026-07-28 has a client declare.
+    /// Declares the client's version and capabilities in each request, as 2026-07-28 requires.
     pub(crate) fn modern(mut self) -> Self {
         let capabilities = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
         for (name, value) in [
@@ -80,7 +80,7 @@ impl Client {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
 
-    /// The reply to a request that is the only one under way.
+    /// Sends a request while no other one is open; returns the reply.
     #[track_caller]
     pub(crate) fn ask(&mut self, method: &str, params: Value) -> Value {
         let id = self.send(method, params);
@@ -89,7 +89,7 @@ impl Client {
         reply
     }
 
-    /// The result of a request that must succeed.
+    /// Sends a request that must succeed; returns its result.
     #[track_caller]
     pub(crate) fn result(&mut self, method: &str, params: Value) -> Value {
         let mut reply = self.ask(method, params);
@@ -97,7 +97,7 @@ impl Client {
         reply["result"].take()
     }
 
-    /// The error of a request that must fail.
+    /// Sends a request that must fail; returns its error.
     #[track_caller]
     pub(crate) fn error(&mut self, method: &str, params: Value) -> Value {
         let mut reply = self.ask(method, params);
@@ -105,7 +105,7 @@ impl Client {
         reply["error"].take()
     }
 
-    /// What a tool says, and whether it failed.
+    /// Calls a tool; returns its text, and whether it failed.
     #[track_caller]
     pub(crate) fn called(&mut self, name: &str, arguments: Value) -> (String, bool) {
         let result = self.result("tools/call", json!({"name": name, "arguments": arguments}));
@@ -113,7 +113,7 @@ impl Client {
         (text.to_owned(), result["isError"].as_bool().unwrap_or_default())
     }
 
-    /// What a tool says that must succeed.
+    /// Calls a tool that must succeed; returns its text.
     #[track_caller]
     pub(crate) fn call(&mut self, name: &str, arguments: Value) -> String {
         let (text, failed) = self.called(name, arguments);
@@ -121,7 +121,7 @@ impl Client {
         text
     }
 
-    /// What a tool says that must fail.
+    /// Calls a tool that must fail; returns its text.
     #[track_caller]
     pub(crate) fn refused(&mut self, name: &str, arguments: Value) -> String {
         let (text, failed) = self.called(name, arguments);
@@ -140,13 +140,13 @@ impl Client {
         self.pipe.signal(signal);
     }
 
-    /// Kills the server, and returns once it is gone.
+    /// Kills the server, and waits until it has exited.
     pub(crate) fn kill(&mut self) {
         self.pipe.signal(Signal::SIGKILL);
         self.pipe.wait();
     }
 
-    /// Closes the pipe, and waits for the server to end.
+    /// Closes the pipe, and waits until the server has exited.
     pub(crate) fn close(mut self) -> ExitStatus {
         self.pipe.close();
         self.pipe.wait()
@@ -168,7 +168,7 @@ impl Drop for Client {
     }
 }
 
-/// The id of the task that a text names.
+/// The first task id in a text.
 #[track_caller]
 pub(crate) fn id_in(text: &str) -> String {
     let is_id = |word: &&str| word.len() == 8 && word.bytes().all(|b| b.is_ascii_hexdigit());

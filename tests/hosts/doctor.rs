@@ -1,4 +1,4 @@
-//! `meanwhile doctor --host`, with programs in place of the agents that answer as those do.
+//! `meanwhile doctor --host`, with fake programs that answer like the agents.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +13,7 @@ const CLAUDE: &str = "case $1 in
     mcp) echo '  Status: ✔ Connected';;
 esac";
 
-/// Codex's app-server: a reply for each request, of which the second is about hooks and the third about servers.
+/// A fake app-server of Codex: one reply for each request; the second is about hooks, the third about servers.
 const CODEX: &str = r#"case $1 in --version) echo "codex-cli 0.171.0"; exit;; esac
 read -r initialize && echo '{"id":1,"result":{}}'
 read -r initialized; read -r hooks
@@ -23,7 +23,7 @@ echo '{"id":2,"result":{"data":[{"hooks":[{"eventName":"stop","enabled":true,"tr
 read -r servers && echo '{"id":3,"result":{"data":[{"name":"meanwhile","tools":{"wait":{}}}]}}'
 exec sleep 60"#;
 
-/// A command with these programs before all others on the PATH.
+/// A command that finds these programs first on the PATH.
 fn command(store: &Store, args: &[&str], programs: &[(&str, &str)]) -> Command {
     let bin = store.workspace().join("bin");
     fs::create_dir_all(&bin).unwrap();
@@ -71,7 +71,7 @@ fn the_whole_way_to_claude_code_is_tried() {
         assert!(found[3].2.contains("told by the hook"), "{found:?}");
     }
     let kept = fs::read_dir(store.state()).map_or(0, |it| it.count());
-    assert_eq!(kept, 0, "the task ran in a store of its own");
+    assert_eq!(kept, 0, "the task ran in a temporary store");
 }
 
 #[test]

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""What `meanwhile` costs a host, beside other MCP servers that run commands. By hand, on a machine that does nothing else.
+"""Compares `meanwhile` with other MCP servers that run commands. Run it by hand, on an idle machine.
 
     tests/hosts/figures.py target/release/meanwhile [NAME=TOOL=COMMAND-LINE..]
 
-Each further argument is a server to measure in turn: a name, its tool that runs a command, with the arguments that run
-`true` as JSON after a colon, and the command line that starts it. Prints a Markdown table: medians, p90 in brackets.
+Each further argument is a server that is measured alternately: a name, the tool that runs a command with a colon and
+the JSON arguments that run `true`, and the command line that starts the server. Prints a Markdown table with medians,
+and the p90 in brackets.
 """
 
 import json
@@ -94,7 +95,7 @@ def main():
     def run(*line):
         return subprocess.run(line, input=payload, env=env, text=True, capture_output=True, check=True)
 
-    # In turn, so that a busy machine slows both.
+    # Alternately, so that a busy machine slows both.
     pairs = [(timed(lambda: run(binary, "hook", "claude")), timed(lambda: run(binary, "--version"))) for _ in range(CALLS)]
     hook, bare = zip(*pairs)
     print(f"\na hook with nothing to say, whole process: {shown(hook)}; `meanwhile --version`: {shown(bare)}")

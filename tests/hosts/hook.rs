@@ -1,4 +1,4 @@
-//! `meanwhile hook`: payloads as hosts send them, and the replies that they read.
+//! `meanwhile hook`: payloads from hosts, and the replies to them.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::client::{Client, id_in};
 use crate::harness::{Ran, Store, until};
 
-/// A payload with what every host sends.
+/// A payload with the members that every host sends.
 fn payload(session: &str, event: &str) -> Value {
     json!({"session_id": session, "hook_event_name": event, "cwd": "/", "transcript_path": "/t.jsonl"})
 }
@@ -22,13 +22,13 @@ fn start(mut command: Command, payload: &str) -> Child {
     child
 }
 
-/// The hook of a host with this payload, with a person at the session.
+/// Runs the hook of a host with this payload, in an interactive session.
 fn hook(store: &Store, args: &[&str], payload: &Value) -> Ran {
     let command = store.command(&[&["hook"], args].concat());
     Ran::from(start(command, &payload.to_string()).wait_with_output().unwrap())
 }
 
-/// The same for `claude -p`.
+/// Starts the hook of a session of `claude -p`.
 fn unattended(store: &Store, payload: &Value) -> Child {
     let mut command = store.command(&["hook", "claude"]);
     command.env("CLAUDE_CODE_SESSION_ATTENDED", "0");
@@ -49,7 +49,7 @@ const HELD: &str = "until [ -e go ]; do sleep 0.02; done; echo over";
 
 #[track_caller]
 fn ended(store: &Store, id: &str) {
-    until("it has ended", || store.task(id)["state"] == "exited");
+    until("the task has ended", || store.task(id)["state"] == "exited");
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn with_nothing_to_say_each_host_hears_it_its_own_way() {
         ),
         ("opencode", &["chat.message", "tool.execute.after", "session.idle", "dispose"], ""),
     ] {
-        // Before there is a store, with one, and with another session's task.
+        // Without a store, with one, and with a task of another session.
         for round in 0..3 {
             for event in events {
                 let ran = hook(&store, &[host], &payload("mine", event));
@@ -126,7 +126,7 @@ fn the_end_of_a_headless_turn_waits_and_tells_everything_at_once() {
         "{reason}"
     );
     assert!(!reason.contains(&server) && !reason.contains(&other), "{reason}");
-    // The model has answered; only the server runs.
+    // The model has answered, and only the server still runs.
     let mut active = payload("mine", "Stop");
     active["stop_hook_active"] = json!(true);
     let ran = Ran::from(unattended(&store, &active).wait_with_output().unwrap());
@@ -157,7 +157,7 @@ fn a_hook_whose_host_is_gone_ends_and_takes_nothing() {
     let store = Store::new();
     let id = spawn(&store, "mine", &[], HELD);
     fs::write(store.workspace().join("payload"), payload("mine", "Stop").to_string()).unwrap();
-    // The host is not a shell; `out` is the other end that it leaves open.
+    // The host is not a shell; it leaves `out`, the other end of the pipe, open.
     let mut host = store.program("/usr/bin/env");
     let code = "import os,subprocess; hook = subprocess.Popen([os.environ['M'], 'hook', 'codex'], \
                 stdin=open('payload'), stdout=open('out', 'w')); \
@@ -192,7 +192,11 @@ fn an_attended_turn_ends_at_once_and_is_woken() {
     let store = Store::new();
     let id = spawn(&store, "mine", &[], HELD);
     let ran = hook(&store, &["claude"], &payload("mine", "Stop"));
-    assert_eq!((ran.code, ran.text()), (Some(0), String::new()), "a person is not held up");
+    assert_eq!(
+        (ran.code, ran.text()),
+        (Some(0), String::new()),
+        "an interactive session is not blocked"
+    );
     let wake = || {
         start(
             store.command(&["hook", "claude", "--rewake"]),
@@ -205,7 +209,7 @@ fn an_attended_turn_ends_at_once_and_is_woken() {
     let ran = Ran::from(first.wait_with_output().unwrap());
     assert_eq!((ran.code, ran.text()), (Some(2), String::new()), "{}", ran.stderr);
     assert!(ran.stderr.contains(&format!("[bg:{id}] exited 0")), "{}", ran.stderr);
-    // With nothing that runs there is nothing to wait for.
+    // If no task runs, the hook does not wait.
     let ran = Ran::from(wake().wait_with_output().unwrap());
     assert_eq!((ran.code, ran.stderr), (Some(0), String::new()));
     let ran = hook(&store, &["claude"], &payload("mine", "PostToolUse"));
@@ -253,7 +257,7 @@ fn hooks_and_tools_together_tell_once() {
     ended(&store, &first);
     assert!(hook(&store, &["claude"], &payload("mine", "PostToolUse")).text().contains("first"));
     assert!(client.call("drain", json!({})).starts_with("nothing new"));
-    // From here on the tools say that a result comes by itself.
+    // From here on the tools say that results arrive without a call.
     let said = client.call("background_run", json!({"command": "echo second"}));
     assert!(said.contains("comes by itself"), "{said}");
     let second = id_in(&said);
@@ -287,7 +291,7 @@ fn a_hook_that_is_killed_before_it_has_told_loses_nothing() {
     killed.wait().unwrap();
     store.release();
     ended(&store, &id);
-    // One whose reader is gone has told nothing, either.
+    // A hook whose reader is gone has not delivered the result either.
     let broken = "exec 1>&-; \"$M\" hook claude <payload";
     fs::write(store.workspace().join("payload"), payload("mine", "PostToolUse").to_string())
         .unwrap();
@@ -304,16 +308,16 @@ fn a_session_that_has_ended_keeps_its_tasks_for_a_while() {
     let ran = hook(&store, &["claude"], &payload("mine", "SessionEnd"));
     assert_eq!((ran.code, ran.text(), ran.stderr.as_str()), (Some(0), String::new(), ""));
     assert_eq!(store.task(&id)["state"], "running");
-    // What waits for the hour is in a session of its own when the hook has ended.
+    // The process that waits for the hour is in its own session once the hook has exited.
     let waits = lingering(store.state().to_str().unwrap()).expect("a process waits");
     assert_eq!(nix::unistd::getsid(Some(waits)), Ok(waits));
     store.release();
     ended(&store, &id);
     let text = hook(&store, &["claude"], &payload("mine", "SessionStart")).text();
-    assert!(text.contains("exited 0"), "told when it is taken up again: {text}");
+    assert!(text.contains("exited 0"), "reported when the session is resumed: {text}");
 }
 
-/// The process that waits for the end of a session's hour, by the state directory in its environment.
+/// The process that waits for the end of a session's hour; it is found by the state directory in its environment.
 fn lingering(state: &str) -> Option<Pid> {
     let with = format!("MEANWHILE_STATE_DIR={state}\0");
     fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
@@ -344,16 +348,16 @@ fn opencode_is_told_with_the_next_prompt_where_its_program_ended_with_the_turn()
     hook(&store, &["opencode"], &leaves);
     let run = json!({"command": "echo said", "_session": "mine"});
     let said = client.call("background_run", run);
-    assert!(said.contains("call wait"), "nothing comes by itself there: {said}");
+    assert!(said.contains("call wait"), "without a hook the model has to wait: {said}");
     ended(&store, &id_in(&said));
     let text = hook(&store, &["opencode"], &payload("mine", "chat.message")).text();
     let reply: Value = serde_json::from_str(&text).unwrap();
     assert!(reply["text"].as_str().unwrap().contains("said\n"), "{text}");
-    // The same session in a program that stays.
+    // The same session in a program that does not exit after a turn.
     let said = client.call("background_run", json!({"command": "true", "_session": "mine"}));
     assert!(said.contains("comes by itself"), "{said}");
     client.call("wait", json!({"_session": "mine"}));
-    // With its program the session ends: its tasks have an hour.
+    // When the program exits, the session ends, and its tasks may run for another hour.
     let held = json!({"command": HELD, "_session": "mine"});
     let held = id_in(&client.call("background_run", held));
     assert_eq!(hook(&store, &["opencode"], &payload("mine", "dispose")).code, Some(0));
@@ -373,7 +377,7 @@ fn gemini_names_no_session_and_its_hook_does() {
     for (name, event) in [("start", "SessionStart"), ("tool", "AfterTool")] {
         fs::write(store.workspace().join(name), payload("gem", event).to_string()).unwrap();
     }
-    // The host: a process that is not a shell, whose commands and hooks are run by one.
+    // The host is not a shell, and runs commands and hooks with one.
     let mut host = store.program("/usr/bin/env");
     host.args([
         "python3",
@@ -383,7 +387,7 @@ fn gemini_names_no_session_and_its_hook_does() {
     let ran = Ran::from(host.arg(line).env("M", env!("CARGO_BIN_EXE_meanwhile")).output().unwrap());
     let text = ran.text();
     assert!(text.contains("\"queue\":\"gem\"") && text.contains("late"), "{text}{}", ran.stderr);
-    assert!(text.trim_end().ends_with("{}"), "the drain has told it: {text}");
+    assert!(text.trim_end().ends_with("{}"), "the drain has delivered it: {text}");
 }
 
 #[test]
@@ -408,7 +412,7 @@ fn what_is_not_a_payload_breaks_no_turn() {
         Ran::from(start(command, &payload("s", "Stop").to_string()).wait_with_output().unwrap());
     assert_eq!((ran.code, ran.text().as_str()), (Some(0), "{}\n"));
     assert!(ran.stderr.contains("MEANWHILE_STATE_DIR"), "{}", ran.stderr);
-    // 2 would hold the turn.
+    // Exit code 2 would block the end of the turn.
     store.check(&["hook", "emacs"], 1, "emacs");
     store.check(&["hook", "claude", "--new"], 1, "--new");
 }

@@ -1,4 +1,4 @@
-"""What a case of `real.py` needs: a place of its own with the agent set up, and a terminal."""
+"""What a case of `real.py` needs: temporary directories with the agent set up, and a terminal."""
 
 import fcntl
 import json
@@ -16,7 +16,7 @@ from pathlib import Path
 
 
 def wait_for(holds, seconds=60):
-    """Whether it came to hold."""
+    """Waits until a condition holds; returns whether it does."""
     end = time.monotonic() + seconds
     while not holds() and time.monotonic() < end:
         time.sleep(0.1)
@@ -24,7 +24,7 @@ def wait_for(holds, seconds=60):
 
 
 class Lab:
-    """A home, a workspace and a store of their own, with the agent set up by the binary itself."""
+    """A temporary home, workspace and store, in which the binary has set up the agent."""
 
     def __init__(self, meanwhile, agents, host):
         self.meanwhile = meanwhile
@@ -39,14 +39,14 @@ class Lab:
         self.run(meanwhile, "setup", host, "--yes")
 
     def start(self, *command, **options):
-        """A program; it ends with its standard output."""
+        """Starts a program."""
         return subprocess.Popen(
             command, cwd=self.work, env=self.env | options.pop("env", {}), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options,
         )
 
     def run(self, *command):
-        """What a program said."""
+        """Runs a program; returns its output."""
         with self.start(*command) as program:
             return program.communicate(timeout=120)[0]
 
@@ -63,7 +63,7 @@ class Lab:
         self.folder.cleanup()
 
 
-# What a terminal answers when it is asked about itself: its kind, and where its cursor is.
+# The terminal's answers to queries for its type and its cursor position.
 ANSWERS = {b"\x1b[c": b"\x1b[?62;c", b"\x1b[6n": b"\x1b[1;1R"}
 
 
@@ -74,7 +74,7 @@ class Terminal:
         self.screen, self.answered = bytearray(), {}
         self.pid, self.file = pty.fork()
         if self.pid == 0:
-            # Before the program asks.
+            # Set the size before the program starts.
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
             os.chdir(lab.work)
             os.execvpe(command[0], command, lab.env | {"TERM": "xterm-256color"})
@@ -97,11 +97,11 @@ class Terminal:
         os.write(self.file, keys)
 
     def text(self):
-        """What was written, without what moves the cursor and gives colour."""
+        """What was written, without the escape sequences."""
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.screen.decode("utf8", "replace"))
 
     def shows(self, words):
-        """Whether it has shown these; many programs skip a space with the cursor."""
+        """Whether these words were written; spaces are ignored, because many programs move the cursor instead."""
         return words.replace(" ", "") in self.text().replace(" ", "")
 
     def close(self):

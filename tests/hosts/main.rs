@@ -1,9 +1,9 @@
 //! Other agents as hosts of the real binary: its MCP server and its hooks.
 
-#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test, there and then")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 #[path = "../cli/harness.rs"]
-#[expect(dead_code, reason = "the harness is the command line's tests' too")]
+#[expect(dead_code, reason = "the tests of the command line use the rest")]
 mod harness;
 
 mod client;

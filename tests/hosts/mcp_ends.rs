@@ -1,4 +1,4 @@
-//! How the MCP server ends, and what it makes of nonsense.
+//! How the MCP server exits, and how it handles invalid messages.
 
 use std::process::{Command, Stdio};
 
@@ -18,7 +18,7 @@ fn the_end_of_input_and_a_signal_end_it_and_tasks_go_on() {
     let store = Store::new();
     let mut client = Client::claude(&store, "one");
     let id = client.run("until [ -e go ]; do sleep 0.02; done; echo whole");
-    // A wait that is under way holds nothing up.
+    // A pending wait does not delay the exit.
     client.send("tools/call", json!({"name": "wait", "arguments": {}}));
     assert!(client.close().success());
     let mut client = Client::claude(&store, "one");
@@ -38,7 +38,7 @@ fn killed_between_two_calls_it_loses_and_repeats_nothing() {
     let first = client.run("echo first");
     let told = client.call("wait", json!({}));
     assert!(told.contains(&first));
-    until("it is acknowledged", || store.task(&first)["delivered"].is_object());
+    until("the first result is acknowledged", || store.task(&first)["delivered"].is_object());
     let second = client.run("until [ -e go ]; do sleep 0.02; done; echo second");
     client.kill();
     store.release();
@@ -55,7 +55,7 @@ fn a_reply_that_was_not_written_is_told_again() {
     let mut client = Client::claude(&store, "one");
     let held = client.run("until [ -e go ]; do sleep 0.02; done; echo told");
     client.send("tools/call", json!({"name": "wait", "arguments": {}}));
-    // Killed while it waits, it tells nothing of what ends then.
+    // A server that is killed during a wait does not deliver later results.
     client.kill();
     store.release();
     until("it has ended", || store.task(&held)["state"] == "exited");
@@ -93,7 +93,7 @@ fn a_wait_that_is_cancelled_takes_no_result() {
 #[test]
 fn the_death_of_the_host_ends_it_though_the_pipe_is_held() {
     let store = Store::new();
-    // A host that starts the server with a pipe whose other end a third process holds.
+    // The host starts the server with a pipe whose other end a third process also holds.
     let fifo = store.workspace().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let line =
@@ -104,14 +104,14 @@ fn the_death_of_the_host_ends_it_though_the_pipe_is_held() {
     let pid = |name: &str| -> Option<u32> {
         std::fs::read_to_string(store.workspace().join(name)).ok()?.trim().parse().ok()
     };
-    // The shell's child is the server once it has executed it.
+    // The shell's child becomes the server with execve.
     let is_server = |pid: u32| {
         let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
         name.is_ok_and(|name| name.starts_with("meanwhile"))
     };
     until("the server runs", || pid("server").is_some_and(is_server));
     let (server, holder) = (pid("server").unwrap(), pid("holder").unwrap());
-    // It is asked something, so that it is up and watches.
+    // An answered request shows that the server runs and watches its parent.
     let ping = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n";
     std::fs::write(&fifo, ping).unwrap();
     until("it answers", || {
@@ -132,7 +132,7 @@ fn standard_output_is_the_wire_however_much_is_logged() {
     command.env("MEANWHILE_LOG", "trace").env("CLAUDE_CODE_SESSION_ID", "one");
     command.stderr(Stdio::null());
     let mut client = Client::start(command);
-    // Each line that is read is parsed.
+    // The client parses each line as JSON.
     client.result("tools/list", json!({}));
     client.run("echo said");
     assert!(client.call("wait", json!({})).contains("said"));
@@ -162,7 +162,7 @@ fn nonsense_is_answered_and_what_comes_after_it_too() {
     }
     client.write(b"\n\xff\xfe\n");
     assert_eq!(client.message()["error"]["code"], -32700);
-    // Too long for a message: refused, and the next is read.
+    // A message that is too long is refused, and the next one is read.
     client.write(&[&vec![b'x'; 17 << 20][..], b"\n"].concat());
     assert!(client.message()["error"]["code"].is_i64());
     // Lua and PHP write an empty table as a list.

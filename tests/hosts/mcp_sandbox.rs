@@ -1,4 +1,4 @@
-//! A host's sandbox holds its tasks.
+//! A host's sandbox also applies to its tasks.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ fn codex(store: &Store, state: Value) -> Client {
     client
 }
 
-/// What a command that writes here and in the home directory leaves in each.
+/// Whether a command could write in the workspace, and in the home directory.
 fn writes(store: &Store, state: Value) -> (bool, bool) {
     let mut client = codex(store, state);
     client.run("echo x > here; echo x > ~/there; ls > /dev/null");
@@ -70,7 +70,7 @@ fn a_session_that_may_do_less_than_before_writes_into_no_shell_that_may_do_more(
     }
 }
 
-/// Codex keeps these from being written in its own sandbox, and in them lie hooks that run later.
+/// Codex's own sandbox forbids writing these, because they contain hooks that run later.
 #[test]
 #[expect(clippy::print_stderr, reason = "a test that does not run says so")]
 fn a_task_writes_no_settings_that_its_session_may_not_write() {
@@ -80,7 +80,7 @@ fn a_task_writes_no_settings_that_its_session_may_not_write() {
         std::fs::create_dir_all(at(folder)).unwrap();
     }
     std::fs::write(at(".git/config"), "as it was").unwrap();
-    // A part of the workspace whose repository is where a file says.
+    // A part of the workspace with a `.git` file that names the directory of its repository.
     for folder in ["part/bare/refs", "part/bare/objects"] {
         std::fs::create_dir_all(at(folder)).unwrap();
     }
@@ -133,7 +133,7 @@ fn in_a_sandbox_that_is_not_known_nothing_is_started() {
         );
         assert!(client.call("list", json!({})).starts_with("0 running, 0 ended"));
     }
-    // The session's tasks are in the workspace, and this thread may write a part of it only.
+    // The session's tasks belong to the workspace, and this thread may write only a part of it.
     let part = store.workspace().join("part");
     std::fs::create_dir(&part).unwrap();
     let elsewhere = json!({"sandboxPolicy": {"type": "workspace-write"}, "sandboxCwd": part});

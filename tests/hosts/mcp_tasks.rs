@@ -1,4 +1,4 @@
-//! The Tasks extension of MCP on our own tasks.
+//! The Tasks extension of MCP, for the tasks of `background_run`.
 
 use serde_json::{Value, json};
 
@@ -45,7 +45,7 @@ fn a_command_is_a_task_and_its_failure_a_result() {
     let task = ended(&mut client, &id);
     assert_eq!((&task["status"], &task["result"]["isError"]), (&json!("completed"), &json!(false)));
     assert!(text(&task).contains("exited 5") && text(&task).contains("said\n"), "{task}");
-    // It was told: no other way tells it again.
+    // The result was delivered, so no other way delivers it again.
     assert_eq!(client.call("drain", json!({})), "nothing new, and nothing runs\n");
     let again = get(&mut client, &id);
     assert!(text(&again).contains("told before") && !text(&again).contains("said\n"), "{again}");
@@ -69,17 +69,17 @@ fn a_task_is_found_by_a_server_that_did_not_start_it() {
     let id = start(&mut client, "until [ -e go ]; do sleep 0.02; done; echo said");
     client.kill();
     store.release();
-    until("it has ended", || store.task(&id)["state"] == "exited");
+    until("the task has ended", || store.task(&id)["state"] == "exited");
     let mut after = Client::claude(&store, "one").modern();
     let task = ended(&mut after, &id);
     assert!(text(&task).contains("said\n"), "{task}");
-    // One that the command line started in another workspace, too.
+    // This also works for a task that the command line started in another workspace.
     let other = store.workspace().join("other");
     std::fs::create_dir(&other).unwrap();
     let there = store.ok(&["--workspace", other.to_str().unwrap(), "spawn", "--", "echo", "there"]);
     let task = ended(&mut after, there.trim());
     assert!(text(&task).contains("there\n"), "{task}");
-    // It is shown and not taken: its own queue is told of it.
+    // The result is shown but not taken out of that task's queue.
     let drained = store.ok(&["--workspace", other.to_str().unwrap(), "drain"]);
     assert!(drained.contains("there\n"), "{drained}");
     assert_eq!(after.error("tasks/cancel", json!({"taskId": there.trim()}))["code"], -32602);
@@ -90,7 +90,7 @@ fn a_cancel_stops_the_tree_and_is_told() {
     let store = Store::new();
     let mut client = Client::claude(&store, "one").modern();
     let id = start(&mut client, "sleep 600 & echo $! > child; echo begun; wait");
-    until("its child runs", || {
+    until("the task's child runs", || {
         std::fs::read_to_string(store.workspace().join("child")).is_ok_and(|it| it.ends_with('\n'))
     });
     let child = std::fs::read_to_string(store.workspace().join("child")).unwrap();
@@ -100,7 +100,7 @@ fn a_cancel_stops_the_tree_and_is_told() {
     assert_eq!(ended(&mut client, &id)["status"], "cancelled");
     let told = client.call("drain", json!({}));
     assert!(told.contains("stopped by agent") && told.contains("begun"), "{told}");
-    // Once more it is not an error: it may have ended by itself meanwhile.
+    // A second cancel is not an error, because the task may have ended meanwhile.
     client.result("tasks/cancel", json!({"taskId": id}));
     client.result("tasks/update", json!({"taskId": id, "inputResponses": {}}));
 }

@@ -1,8 +1,8 @@
-"""A model that follows a script, for real agents, over loopback: Anthropic's Messages, OpenAI's Responses and Chat
-Completions, Gemini's generateContent.
+"""A scripted model for real agents, on loopback: Anthropic's Messages, OpenAI's Responses and Chat Completions, and
+Gemini's generateContent.
 
-`Model(script)` serves until the process ends. The script is called with the number of the call and the request,
-and returns a text, or a list of (tool, arguments). What was sent is kept in `requests`, and when in `times`.
+`Model(script)` serves until the process exits. `script` is called with the number of the call and the request, and
+returns a text or a list of (tool, arguments). `requests` holds the requests, `times` when they arrived.
 """
 
 import json
@@ -51,7 +51,7 @@ def responses(answer):
         item = {"type": "function_call", "id": f"fc_{n}", "call_id": f"call_{n}_{id(answer)}"}
         item |= {"name": name, "arguments": json.dumps(arguments)}
         if name.startswith("mcp__meanwhile__"):
-            # Codex has the tools of a server in a namespace.
+            # Codex puts the tools of a server into a namespace.
             item |= {"namespace": "mcp__meanwhile", "name": name.removeprefix("mcp__meanwhile__")}
         items.append(item)
     usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
@@ -96,7 +96,7 @@ def contents(answer):
     return data({"candidates": [candidate], "usageMetadata": usage, "modelVersion": "scripted"})
 
 
-# The end of a path, and how an answer is written there.
+# The end of a path, and the function that formats an answer for it.
 FORMS = {
     "/v1/messages": messages,
     "/v1/responses": responses,
@@ -138,10 +138,10 @@ class Model:
                 path = self.path.split("?")[0]
                 write = next((form for end, form in FORMS.items() if path.endswith(end)), None)
                 if write is None:
-                    # A count of tokens.
+                    # A request to count tokens.
                     return self.reply("application/json", '{"input_tokens": 1, "totalTokens": 1}')
                 if not body.get("tools"):
-                    # A title or a summary, beside the session.
+                    # A request for a title or a summary, which does not belong to the session.
                     return self.reply("text/event-stream", write(["ok"]))
                 with lock:
                     number = len(model.requests)

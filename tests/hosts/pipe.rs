@@ -1,4 +1,4 @@
-//! A program that is spoken to in lines.
+//! A program with which a test communicates in lines.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 use crate::harness::PATIENCE;
 
-/// It, and the lines that it wrote.
+/// The program, and the lines that it has written.
 pub(crate) struct Pipe {
     child: Child,
     input: Option<ChildStdin>,
@@ -19,7 +19,7 @@ pub(crate) struct Pipe {
 
 impl Pipe {
     pub(crate) fn start(mut command: Command) -> Self {
-        // Its own group, so that nothing else is signalled with it.
+        // Its own process group, so that no other process is signalled with it.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let mut child = command.spawn().unwrap();
         let (sender, lines) = channel();
@@ -43,14 +43,14 @@ impl Pipe {
     /// The next line that it writes.
     #[track_caller]
     pub(crate) fn line(&mut self) -> String {
-        self.lines.recv_timeout(PATIENCE).expect("it says something")
+        self.lines.recv_timeout(PATIENCE).expect("the program writes a line")
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
     }
 
-    /// Ends its input.
+    /// Closes the program's standard input.
     pub(crate) fn close(&mut self) {
         drop(self.input.take());
     }

@@ -1,4 +1,4 @@
-//! The tool `background_run` with a place: another store on this machine, as one behind ssh.
+//! The tool `background_run` with a place: another store on this machine, in the role of one behind ssh.
 
 use serde_json::json;
 
@@ -31,7 +31,7 @@ fn a_task_at_a_place_is_listed_run_and_told() {
     let told = client.call("wait", json!({}));
     assert!(told.contains(&format!("[bg:{id}] exited 3 after")), "{told}");
     assert!(told.contains(" at there") && told.contains("there/app"), "{told}");
-    // What rules deny is denied there, too; a place that there is not is named.
+    // Rules deny commands at a place, too; the error for an unknown place names it.
     let refused = client.refused("background_run", json!({"command": "rm x", "on": "there"}));
     assert!(refused.contains("bash rm"), "{refused}");
     let refused = client.refused("background_run", json!({"command": "true", "on": "moon"}));

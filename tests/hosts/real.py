@@ -1,6 +1,6 @@
-"""Real agents on a model that follows a script: each result is told once, and the model never asks for it.
+"""Real agents with a scripted model: each result is delivered once, without a call of the model for it.
 
-`tests/hosts/by-hand` installs the agents and calls this. A third argument chooses the cases whose names contain it.
+`tests/hosts/by-hand` installs the agents and runs this. A third argument selects the cases whose names contain it.
 Prints a line for each case, and exits with 1 if one failed.
 """
 
@@ -22,7 +22,7 @@ QUICK = "sleep 2; echo quick-output; exit 3"
 OTHER = "sleep 1; echo other-output"
 SLOW = "sleep 9; echo slow-output"
 SERVER = "sleep 300"
-# How the end of each is told.
+# The text with which the end of each is reported.
 QUICK_END, OTHER_END, SLOW_END = "exited 3 after", "exited 0 after 1", "exited 0 after 9"
 WORK = "sleep 4; echo worked"
 failed = 0
@@ -32,12 +32,12 @@ class Host:
     """An agent: its tool that starts a task, its shell, and its command lines."""
 
     blocks = 1
-    """How often it shows its model what blocks the end of a turn."""
+    """How often it sends its model a reason that blocks the end of a turn."""
     leaves = False
-    """It leaves with its turn, whatever still runs."""
+    """Whether it exits at the end of its turn even if tasks still run."""
 
     def open(self, model):
-        """A lab where the agent speaks to the model."""
+        """A lab in which the agent uses this model."""
         lab = Lab(MEANWHILE, AGENTS, self.name)
         self.prepare(lab, model)
         return lab
@@ -89,7 +89,7 @@ env_key = "SCRIPTED_KEY"
 [projects.{json.dumps(str(lab.work))}]
 trust_level = "trusted"
 """
-        # What a user has to decide: that background_run is not asked about.
+        # A setting that users have to choose: no approval is needed for background_run.
         approved = '[mcp_servers.meanwhile.tools.background_run]\napproval_mode = "approve"\n'
         state = json.dumps(lab.env["MEANWHILE_STATE_DIR"])
         server = settings.read_text().replace('args = ["mcp"]', f'args = ["mcp"]\nenv = {{ MEANWHILE_STATE_DIR = {state} }}')
@@ -99,7 +99,7 @@ trust_level = "trusted"
             pass
 
     def trusts(self, lab, settings):
-        """A person trusts the hooks once, in the program; now and then it does not ask, and is started again."""
+        """Trusts the hooks as a person does, in the program; sometimes it does not ask, and has to be started again."""
         terminal = Terminal(lab, "codex", "--no-daemon")
         if wait_for(lambda: terminal.shows("Trust all"), 10):
             terminal.press(b"2")
@@ -148,12 +148,12 @@ class Opencode(Host):
 
 
 def scripted(*turns):
-    """A model that plays these calls of tools, and then answers."""
+    """A model that makes these tool calls, one list in each turn, and then answers."""
     return Model(lambda n, _: list(turns[n]) if n < len(turns) else f"answer {n}")
 
 
 def case(name, body):
-    """Runs a case, if it was chosen."""
+    """Runs a case if it was selected."""
     if CHOSEN not in name:
         return
     begun = time.monotonic()
@@ -170,13 +170,13 @@ def case(name, body):
 
 
 def told(model, end):
-    """The number of the call that a result came with, and how often the last one has it."""
+    """The number of the first model call with a result, and how often the last call has it."""
     came = next((n for n, it in enumerate(model.requests) if end in it), None)
     return came, model.requests[-1].count(end) if model.requests else 0
 
 
 def check(model, blocks, expected=(2, 2, 3)):
-    """Two results entered the turn together, one came at its end, the server was not waited for."""
+    """Checks that two results entered the turn together, one arrived at its end, and the server was not waited for."""
     ends = (OTHER_END, QUICK_END, SLOW_END)
     found = [told(model, end) for end in ends]
     wanted = list(zip(expected, (1, 1, blocks)))
@@ -187,7 +187,7 @@ def check(model, blocks, expected=(2, 2, 3)):
 
 
 def reached(lab, model):
-    """How long after its end the slow result reached the model."""
+    """How long it took from the end of the slow task until its result reached the model."""
     ended = next((task.get("endedAt") for task in lab.tasks() if SLOW in task["command"]), None)
     came, _ = told(model, SLOW_END)
     if ended is None or came is None:
@@ -210,8 +210,8 @@ def turn(host, first):
 
 
 def killed(host):
-    """The agent and its server are killed in the middle of a turn; the result is told when the session is taken up."""
-    # Claude Code refuses a `sleep` that stands alone.
+    """The agent and its server are killed during a turn; the result is delivered when the session is resumed."""
+    # Claude Code refuses a command that is only a `sleep`.
     model = scripted([host.begin("sleep 3; echo late-output")], [host.work("timeout 60 tail -f /dev/null")])
     lab = host.open(model)
     agent = lab.start(*host.line("please build", False), start_new_session=True)
@@ -221,22 +221,22 @@ def killed(host):
     wait_for(lambda: any(task["state"] == "exited" for task in lab.tasks()))
     output = lab.run(*host.line("and now?", True))
     times = [it.count("exited 0 after 3") for it in model.requests]
-    wrong = [] if times == [0, 0, 1] else [f"the result is told {times} times in each call, expected [0, 0, 1]"]
+    wrong = [] if times == [0, 0, 1] else [f"each call has the result {times} times, expected [0, 0, 1]"]
     lab.close()
     return model, output, wrong
 
 
 def two(host):
-    """Two sessions at once in one directory: each is told its own."""
+    """Two sessions at once in one directory: each gets its own results."""
     names = ("first", "second")
     models = {own: scripted([host.begin(f"sleep 2; echo {own}-output")], [host.work(WORK)]) for own in names}
     lab = host.open(models["first"])
     if host.name == "opencode":
-        # Its first start makes its database, and of two at once one fails at that.
+        # Its first start creates its database, and one of two simultaneous first starts fails.
         lab.run("opencode", "session", "list")
     agents = []
     for own, model in models.items():
-        # Codex has the address of its model in its settings.
+        # Codex reads the address of its model from its settings.
         line = host.line("please build", False)
         if host.name == "codex":
             line[2:2] = ["-c", f'model_providers.scripted.base_url="{model.url}/v1"']
@@ -246,7 +246,7 @@ def two(host):
     for own, model in models.items():
         last = model.requests[-1] if model.requests else ""
         others = [it for it in names if it != own and f"{it}-output" in last]
-        # The output stands in a line of its own, which the command does not.
+        # The output is on a separate line, unlike the command.
         if last.count(f"\\n{own}-output") != 1 or others or len(model.requests) != 3:
             wrong.append(f"{own}: {len(model.requests)} calls, the last: {last[-700:]}")
     lab.close()
@@ -254,11 +254,11 @@ def two(host):
 
 
 def in_terminal():
-    """A person sits there: each result wakes the idle session."""
+    """In an interactive session each result wakes the idle session."""
     host = Claude()
     model = scripted([host.begin(QUICK), host.begin(SLOW), host.begin(SERVER, service=True)])
     lab = host.open(model)
-    # What a person says yes to at the first start.
+    # What a person confirms at the first start.
     known = {"hasCompletedOnboarding": True, "customApiKeyResponses": {"approved": ["none"]}}
     known["projects"] = {str(lab.work): {"hasTrustDialogAccepted": True}}
     lab.add(".claude.json", known)
@@ -273,7 +273,7 @@ def in_terminal():
 
 
 def served():
-    """The program stays, as the one in a terminal does: a result begins a turn."""
+    """The program does not exit, as in a terminal: a result starts a turn."""
     host = Opencode()
     model = scripted(first(host), [host.work(WORK)])
     lab = host.open(model)
@@ -287,7 +287,7 @@ def served():
 
     session = ask("/session", {})["id"]
     ask(f"/session/{session}/message", {"parts": [{"type": "text", "text": "please build"}]})
-    # The turn is over; the next call is of the turn that the result begins.
+    # The turn has ended; the next call belongs to the turn that the result starts.
     wait_for(lambda: len(model.requests) >= 4)
     wrong, more = check(model, 1), reached(lab, model)
     server.terminate()
@@ -301,18 +301,18 @@ def first(host):
 
 
 def by_shell(host):
-    """The same, by command lines in the agent's shell."""
+    """The same tasks, started with command lines in the agent's shell."""
     spawns = [f"{MEANWHILE} spawn -- sh -c '{line}'" for line in (OTHER, QUICK, SLOW)]
     return [host.work("; ".join([*spawns, f"{MEANWHILE} spawn --service -- {SERVER}"]))]
 
 
 def refused(host):
-    """The sandbox ends all processes with the command: no task is begun there, and the tool is named."""
+    """The sandbox kills all processes when the command exits: no task is started, and the error names the tool."""
     model = scripted([host.work(f"{MEANWHILE} spawn -- sh -c '{QUICK}'")])
     lab = host.open(model)
     output = lab.run(*host.line("please build", False))
     wrong = [] if "MCP server `meanwhile mcp`" in model.requests[-1] else ["the server is not named"]
-    wrong += ["a task was begun"] if lab.tasks() else []
+    wrong += ["a task was started"] if lab.tasks() else []
     lab.close()
     return model, output, wrong
 
@@ -327,7 +327,7 @@ for host in (Claude(), Codex(), Codex("read-only"), Gemini(), Opencode()):
         case(f"{named}: by its shell, in the turn and at its end", lambda: turn(host, by_shell(host)))
     if is_sandboxed and host.sandbox == "read-only":
         continue
-    case(f"{named}: killed and taken up again", lambda: killed(host))
+    case(f"{named}: killed and resumed", lambda: killed(host))
     case(f"{named}: two sessions in one directory", lambda: two(host))
 case("claude in a terminal: woken", in_terminal)
 case("opencode serve: woken", served)

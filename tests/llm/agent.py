@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""A whole session of the real binary with a model server on loopback, in every wire format.
+"""Whole sessions of the real binary with a model server on loopback, in every wire format.
 
     python3 tests/llm/agent.py [PATH/TO/meanwhile]   # default: target/debug/meanwhile
 
-The session has everything that ends up in a history: parallel background tasks, a command in the
-foreground, one that moves to the background, files, errors of every kind, an answer that was cut,
-results that come during a turn, during its last call and after it. It is held once in peace, once
-with a fault of the server before every other answer, and once with a refusal that ends the run, which is
-resumed. Each time every request is judged by the vendor's own description and by `pairing.py`, each
-must extend the one before it, each result must be told once, and each command must have run once.
+The session has everything that a history can contain: parallel background tasks, a foreground command,
+one that moves to the background, files, errors of every kind, a truncated answer, and results that arrive
+during a turn, during its last call and after it. It runs once without faults, once with a fault of the
+server before every other answer, and once with a refusal that ends the run, which is then resumed. Each
+time every request is validated against the vendor's description and by `pairing.py`, each must extend
+the one before it, each result must be delivered once, and each command must have run once.
 """
 
 import copy
@@ -30,7 +30,7 @@ OPEN = "<background-results>"
 
 
 class Lab:
-    """A store, a workspace, and gates that commands wait at."""
+    """A store, a workspace, and gates at which commands wait."""
 
     def __init__(self, binary, root, vendor):
         self.binary, self.root, self.vendor = binary, root, vendor
@@ -43,7 +43,7 @@ class Lab:
         for name in "abc":
             path = self.workspace / f"gate-{name}"
             os.mkfifo(path)
-            # Held open both ways: a command never waits for a process to open it.
+            # Open both ends, so that a command never blocks when it opens the FIFO.
             self.gates[name] = os.open(path, os.O_RDWR)
         self.tasks = {}
 
@@ -54,7 +54,7 @@ class Lab:
         os.write(self.gates[name], b"\n")
 
     def meanwhile(self, *words, url="http://127.0.0.1:9"):
-        """Runs the binary to its end."""
+        """Runs the binary until it exits."""
         env = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.root),
@@ -69,12 +69,12 @@ class Lab:
             return subprocess.CompletedProcess(command, 124, *output)
 
     def ended(self, name):
-        """Waits for the end of a task."""
+        """Opens a task's gate, and waits until the task ends."""
         self.open(name)
         self.meanwhile("wait", self.tasks[name])
 
     def answers(self):
-        """What the model says, and what it does to the world before."""
+        """The model's answers, as values or as functions that first open gates or learn ids."""
 
         def learn(*names):
             def learned(body, answer):
@@ -131,7 +131,7 @@ class Lab:
 
 
 def last_results(body):
-    """What the newest tool results say."""
+    """The text of the newest tool results."""
     messages = pairing.messages(body)
     answered = max(at for at, message in enumerate(messages) if message["role"] == "assistant")
     said = []
@@ -143,7 +143,7 @@ def last_results(body):
 
 
 def said_to(body):
-    """The texts that are neither the model's nor a tool's."""
+    """The texts of user messages, without tool results."""
     for message in pairing.messages(body):
         if message["role"] == "user":
             content = message["content"]
@@ -151,7 +151,7 @@ def said_to(body):
 
 
 def plain(value):
-    """Without the marks for the cache, which move."""
+    """A copy without the cache markers, which move from request to request."""
     value = copy.deepcopy(value)
     for message in value:
         for block in message["content"] if isinstance(message.get("content"), list) else []:
@@ -160,7 +160,7 @@ def plain(value):
 
 
 def judged(lab, recorder, judge, route):
-    """Everything that must hold of the requests of a session and of what it did."""
+    """The problems with the requests and the effects of a session."""
     problems = []
     before = None
     for number, (path, headers, body) in enumerate(recorder.requests, 1):
@@ -168,9 +168,9 @@ def judged(lab, recorder, judge, route):
         if before is not None:
             key = "input" if "input" in body else "messages"
             if plain(body[key])[: len(before[key])] != plain(before[key]):
-                found.append("it changes what was sent before")
+                found.append("it changes messages that were sent before")
             if any(body.get(key) != before.get(key) for key in ("system", "instructions", "tools")):
-                found.append("another system prompt or other tools than before")
+                found.append("the system prompt or the tools have changed")
         before = body
         problems += [f"request {number}: {problem[:600]}" for problem in found]
     told = [said for said in said_to(body) if said.startswith(OPEN)]
@@ -178,17 +178,17 @@ def judged(lab, recorder, judge, route):
         entry = f"[bg:{lab.tasks[name]}] exited {code}"
         times = sum(said.count(entry) for said in told)
         if times != 1 or sum(said.count(lab.tasks[name]) for said in told) != 1:
-            problems.append(f"{name} was told {times} times: {told}")
+            problems.append(f"{name} was delivered {times} times: {told}")
         if not any(entry in said and f"said by {name}" in said for said in told):
-            problems.append(f"what {name} printed is not with its end: {told}")
-    # Each came by itself: a during the turn, b during its last call, c when nothing else was left.
+            problems.append(f"the output of {name} is not with its end: {told}")
+    # Each arrived in a separate message: a during the turn, b during its last call, c after it.
     if len(told) != 3:
-        problems.append(f"{len(told)} messages of results, expected 3: {told}")
+        problems.append(f"{len(told)} messages with results, expected 3: {told}")
     ran = sorted((lab.workspace / "ran").read_text().split())
     if ran != ["a", "b", "c", "d"]:
         problems.append(f"these commands ran: {ran}")
     if (lab.workspace / "notes.txt").read_text() != "one\ntwo\n" or not (lab.workspace / "made.txt").exists():
-        problems.append("the files are not as they should be")
+        problems.append("the files are wrong")
     return problems
 
 
@@ -213,12 +213,12 @@ def with_faults(lab, recorder):
 
 
 def resumed(lab, recorder):
-    # The request that is refused carries a result: it was told, and the next one has it still.
+    # The refused request carries a result, and the next request still has it.
     recorder.faults = {3: 401}
     run = lab.meanwhile("run", "--allow", "*", "do it all", url=recorder.url)
     problems = [] if run.returncode else ["the refused run ended with 0"]
     if f"{lab.vendor.split('-')[0].upper()}_API_KEY" not in run.stderr:
-        problems.append(f"it is not said what to do: {run.stderr}")
+        problems.append(f"the error does not name the variable: {run.stderr}")
     run = lab.meanwhile("run", "--allow", "*", "--resume", "last", "go on", url=recorder.url)
     problems += ends_well(run, ["On it.", "I wait for the rest.", "One is left.", "All have ended."])
     return run, problems

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Validates every request that leaves against the vendors' own OpenAPI descriptions.
+"""Validates every request to a model against the vendor's OpenAPI description.
 
     pip install 'llm-comply==0.5.0' jsonschema
     cargo build -p meanwhile-core --example ask
     python3 tests/llm/comply.py [PATH/TO/ask]        # default: target/debug/examples/ask
     MEANWHILE_REQUESTS_DIR=DIR cargo test -p meanwhile-core --test agent_wire
-    python3 tests/llm/comply.py --requests DIR       # what the tests' own server was sent
+    python3 tests/llm/comply.py --requests DIR       # requests to the test server
 
-A dialogue with everything a history can hold (parallel calls, a failed tool, arguments that are not
-JSON, thinking, background results, an answer that was cut, an empty one) is held in every wire
-format with a server on loopback, and the requests it got are judged.
+Runs a dialogue with everything that a history can contain (parallel calls, a failed tool, arguments that
+are not JSON, thinking, background results, a truncated answer, an empty one) in every wire format with a
+server on loopback, and validates the requests that the server got.
 """
 
 import json
@@ -50,14 +50,14 @@ FORMATS = {
 
 
 def settings(vendor, url):
-    """The variables that choose a vendor's model at a server."""
+    """The environment variables that select a vendor's model at a server."""
     name = vendor.split("-")[0].upper()
     base = url if vendor == "anthropic" else url + "/v1"
     return {"MEANWHILE_MODEL": f"{vendor}/tester", f"{name}_API_KEY": "key", f"{name}_BASE_URL": base}
 
 
 def judges():
-    """For each vendor, what judges a request, proved to say no to a broken one."""
+    """A validator of requests for each vendor; exits if one of them accepts broken requests."""
     specs = pathlib.Path(schema.__file__).parent / "specs"
     found = {}
     for vendor, (_, spec, name) in FORMATS.items():
@@ -72,16 +72,16 @@ def judges():
             right | {said: [right[said][0] | {"role": "wizard"}]},
             right | {said: [right[said][0] | {"content": 7}]},
         ]
-        # The Responses API may go on from what it stored, without a word.
+        # The Responses API can continue a stored response without new input.
         if vendor != "openai-responses":
             wrong.append({key: value for key, value in right.items() if key != said})
         if judge(right) or not all(judge(body) for body in wrong):
-            sys.exit(f"{vendor}: the schema cannot tell right from wrong: is jsonschema installed?")
+            sys.exit(f"{vendor}: the schema does not distinguish valid from invalid requests: is jsonschema installed?")
     return found
 
 
 def recorded(folder):
-    """Judges requests that a test has left in a folder."""
+    """Validates the requests that a test has stored in a folder."""
     files = sorted(pathlib.Path(folder).glob("*.json"))
     wrong, judge = 0, judges()
     for file in files:

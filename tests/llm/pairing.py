@@ -1,12 +1,12 @@
-"""Judges what no server checks: that every tool call of a history is answered in the very next message.
+"""Checks what servers do not check: that every tool call in a history is answered in the very next message.
 
-`wrong(body)` says what is wrong with a request, in any wire format; nothing is an empty list.
+`wrong(body)` returns the problems of a request in any wire format; the list is empty if there are none.
 """
 
 
 def messages(body):
-    """The messages of a request. Items of the Responses API as messages of chat completions: those of the
-    model that follow each other are one."""
+    """The messages of a request. Items of the Responses API become messages of chat completions; consecutive
+    items of the model become one message."""
     if "input" not in body:
         return body["messages"]
     found = []
@@ -31,7 +31,7 @@ def wrong(body):
     said = messages(body)
     found = openai(said) if is_openai(said) else anthropic(said)
     if said and said[-1]["role"] == "assistant":
-        found.append("the last word is the model's: there is nothing to answer")
+        found.append("the last message is the model's: there is nothing to answer")
     return found
 
 
@@ -88,7 +88,7 @@ def unanswered(ids):
 
 
 def proved():
-    """Says no to each way of being wrong; a judge that cannot is none."""
+    """Whether this checker accepts valid histories and rejects each kind of invalid one."""
     user = {"role": "user", "content": "x"}
     use = {"role": "assistant", "content": [{"type": "tool_use", "id": "a"}, {"type": "tool_use", "id": "b"}]}
     result = lambda id: {"type": "tool_result", "tool_use_id": id}
@@ -131,4 +131,4 @@ def proved():
 
 
 if not proved():
-    raise SystemExit("the checker of pairing cannot tell right from wrong")
+    raise SystemExit("the checker of pairing does not distinguish valid from invalid histories")

@@ -1,4 +1,4 @@
-"""A model server for the checks here: answers as scripted in every wire format, keeps every request."""
+"""A scripted model server for these checks, in every wire format; it stores every request."""
 
 import http.server
 import json
@@ -93,11 +93,11 @@ def responses(blocks, stop):
     return "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
 
 
-# The end of a path, what writes an answer for it, and how many of its last events say that it is over.
+# The end of a path, the function that formats an answer for it, and how many of the last events mark its end.
 WRITERS = {"/messages": (anthropic, 3), "/responses": (responses, 2), "/completions": (openai, 4)}
 
 
-# What is begun in the place of an answer that has to be asked for; its command must never run.
+# The truncated answer that is sent instead of one from a function; its command must never run.
 HALF_CALL = {"type": "tool_use", "id": "toolu_half", "name": "bash", "input": {"command": "echo half >> ran"}}
 HALF = [{"type": "text", "text": "Half an answer."}, HALF_CALL], "tool_use"
 OVERLOADED = b'{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}'
@@ -105,11 +105,11 @@ AFTER_HALF = {"cut": b"", "error": b"event: error\ndata: " + OVERLOADED + b"\n\n
 
 
 class Recorder:
-    """Answers the n-th question with the n-th answer; `requests` holds (path, headers, body).
+    """Answers the n-th request with the n-th answer; `requests` holds (path, headers, body).
 
-    An answer may be a function: it is called with the request and returns the answer. `faults` names,
-    by the number of the answer from 0, what the first attempt to get it meets: a status, `cut` in the
-    middle of the stream, `error` as an event after a 200, or `garbage`.
+    An answer may be a function, which is called with the request and returns the answer. `faults` maps the
+    number of an answer, from 0, to the fault of its first attempt: a status, `cut` in the middle of the
+    stream, `error` as an event after a 200, or `garbage`.
     """
 
     def __init__(self, answers, faults=None):
@@ -129,7 +129,7 @@ class Recorder:
                 if isinstance(fault, int):
                     return self.refuse(fault)
                 answer = answers[number]
-                # What is cut is never an answer: nothing may follow from it.
+                # A truncated answer has no effects, so its function is not called.
                 if callable(answer) and fault is None:
                     answer = answer(body)
                 blocks, stop = HALF if callable(answer) else answer
@@ -138,10 +138,10 @@ class Recorder:
                 if fault is None:
                     recorder.answered += 1
                     return self.send(data, len(data))
-                # All that was said and called, and not a word that this was all.
+                # The complete content, without the events that mark the end.
                 half = b"".join(event + b"\n\n" for event in data.split(b"\n\n")[:-ends])
                 half += AFTER_HALF[fault]
-                # One byte more is promised than ever comes.
+                # The announced length is one byte more than is sent.
                 self.send(half, len(half) + 1)
                 self.close_connection = True
 

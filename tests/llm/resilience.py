@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Has `llmock` break a server in every way it knows, and asks for its verdict on our retries.
+"""Simulates all server faults that `llmock` supports, and checks its verdict on our retries.
 
     pip install 'llmock==0.2.2' 'llm-comply==0.5.0'
     cargo build -p meanwhile-core --example ask
     python3 tests/llm/resilience.py [PATH/TO/ask]    # default: target/debug/examples/ask
 
-Each case is one dialogue with a server of its own; warnings count as failures, apart from the one
-about giving up where a fault is meant to last.
+Each case is one dialogue with a reset server. Warnings count as failures, except the one about giving up
+if the fault is permanent.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from comply import FORMATS, ROOT, settings
 
 fail = lambda status, times=1, **more: {"type": "fail", "status": status, "times": times, **more}
 stream = lambda kind, **more: {"type": "stream_fault", "kind": kind, "after_chunks": 2, **more}
-# Name, faults, does the dialogue come to its end, and words its output must hold.
+# The name, the faults, whether the dialogue succeeds, and a text that its output must contain.
 CASES = [
     ("nothing wrong", [], True, "done"),
     ("429 twice, with retry-after", [fail(429, 2, retry_after=1)], True, "attempt 3"),
@@ -61,7 +61,7 @@ def server():
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "uvicorn", "llmock.main:app", "--port", str(port), "--log-level", "error"]
-    # Slow enough that a client which stops reading can be seen to.
+    # Slow enough that a client which stops reading is noticed.
     process = subprocess.Popen(command, env=os.environ | {"LLMOCK_STREAM_CHUNK_DELAY_MS": "20"})
     url = f"http://127.0.0.1:{port}"
     try:
@@ -99,10 +99,10 @@ def main():
                     problems.append(f"exit {run.returncode}")
                 if words not in run.stdout:
                     problems.append(f"`{words}` is not in the output")
-                # It counts no slow tokens and no odd tool calls.
+                # It does not count slow tokens and wrong tool calls as faults.
                 met = judged["faults_injected"] or not any(b["type"] in ("fail", "stream_fault") for b in behaviors)
                 if not judged["attempts"] or not met:
-                    problems.append(f"the fault was not met: {judged}")
+                    problems.append(f"the fault did not occur: {judged}")
                 print(f"{vendor}, {name}: {'; '.join(problems) or 'clean'}")
                 if problems:
                     print(run.stdout, run.stderr)

@@ -1,6 +1,6 @@
-"""Tasks over ssh: set up as a person does it, killed at every point, cut off, and measured.
+"""Tasks over ssh: set up as a person does it, with kills of all processes, with a lost connection, and measured.
 
-An sshd runs in a network namespace with a home and a state directory of its own. `MEANWHILE_BIN` is the program.
+An sshd runs in a network namespace with its own home and state directory. `MEANWHILE_BIN` names the program.
 """
 
 import json
@@ -17,12 +17,12 @@ import time
 
 BIN = os.path.realpath(os.environ.get("MEANWHILE_BIN", "target/debug/meanwhile"))
 TASKS, KILLS = 120, 40
-# How long something may take on a machine that has other work to do.
+# How long to wait for a condition on a busy machine, in seconds.
 PATIENCE = 120
 
 
 class Lab:
-    """An sshd in a network namespace, and a client's side."""
+    """An sshd in a network namespace, and the client's directories."""
 
     def __init__(self):
         self.root = tempfile.mkdtemp(prefix="meanwhile-ssh-")
@@ -72,7 +72,7 @@ SetEnv HOME={self.there} MEANWHILE_STATE_DIR={self.there}/state XDG_CONFIG_HOME=
         write(f"{self.root}/known", f"{self.address} {key[0]} {key[1]}\n")
         self.ssh = ["ssh", "-F", f"{self.root}/ssh", "build"]
         self.env = {"PATH": os.environ["PATH"], "HOME": self.here, "MEANWHILE_STATE_DIR": f"{self.here}/state"}
-        # In the home directory there, whatever that of the user who signs in is.
+        # Start in the home directory of the place, not in that of the user who logs in.
         self.serve = ["sh", "-c", f"'cd {self.there} && exec meanwhile serve'"]
         wait("sshd", lambda: subprocess.run([*self.ssh, "true"], capture_output=True).returncode == 0)
 
@@ -83,7 +83,7 @@ SetEnv HOME={self.there} MEANWHILE_STATE_DIR={self.there}/state XDG_CONFIG_HOME=
         return subprocess.run([BIN, *argv], env=self.env, cwd=f"{self.here}/project", capture_output=True, text=True, **more)
 
     def reach(self, is_up):
-        """The cable: plugged in, or pulled without a word to either side."""
+        """Connects or cuts the network; neither side is notified."""
         run("ip", "link", "set", self.link[0], "up" if is_up else "down")
 
     def processes(self, *words):
@@ -117,7 +117,7 @@ SetEnv HOME={self.there} MEANWHILE_STATE_DIR={self.there}/state XDG_CONFIG_HOME=
 
 
 class Daemon:
-    """A `meanwhile serve` here, and its client."""
+    """A `meanwhile serve` on this machine, and its client."""
 
     def __init__(self, lab):
         self.process = subprocess.Popen(
@@ -189,16 +189,16 @@ def wait(what, is_so, patience=PATIENCE):
         if (value := is_so()):
             return value
         time.sleep(0.05)
-    raise AssertionError(f"waited in vain: {what}")
+    raise AssertionError(f"timed out waiting for: {what}")
 
 
 def is_set_up_as_the_page_says(lab):
-    """`place add` tries the way; then a command runs there, and its end comes back."""
+    """`place add` tests the connection; then a command runs at the place, and its end is reported."""
     out = lab.cli("place", "add", "build", "--directory", f"{lab.there}/project", "--", *lab.ssh, *lab.serve)
     assert out.returncode == 0 and "answered in" in out.stdout, out
     out = lab.cli("spawn", "--on", "build", "--wait", "--", "sh", "-c", "echo at $PWD; hostname >/dev/null; exit 5")
     assert (out.returncode, out.stdout) == (5, f"at {lab.there}/project\n"), out
-    # What is in the way of a connection is told in ssh's words.
+    # If the connection fails, the error has ssh's message.
     for options, words in (
         (["-o", f"UserKnownHostsFile={lab.root}/none"], "Host key verification failed"),
         (["-o", "PubkeyAuthentication=no"], "Permission denied"),
@@ -208,7 +208,7 @@ def is_set_up_as_the_page_says(lab):
         assert out.returncode == 1 and words in out.stderr, (words, out)
     out = lab.cli("place", "add", "bad", "--", *lab.ssh, "no-such-meanwhile", "serve")
     assert out.returncode == 1 and "not found" in out.stderr, out
-    # The program is copied where it is missing, and works from there.
+    # If the program is missing at the place, `--copy` copies it, and the copy works.
     out = lab.cli("place", "add", "copied", "--copy", "--", *lab.ssh, "meanwhile", "serve")
     assert out.returncode == 0 and "answered in" in out.stdout, out
     os.remove(wait("the copy", lambda: next((it for it in (f"{lab.there}/.local/bin/meanwhile", "/root/.local/bin/meanwhile") if os.path.exists(it)), None)))
@@ -216,13 +216,13 @@ def is_set_up_as_the_page_says(lab):
 
 
 def is_told_once_whatever_is_killed(lab):
-    """120 tasks; 40 kills of daemon, courier, ssh here and the server there."""
+    """120 tasks; 40 kills of the daemon, the courier, ssh, or the server at the place."""
     dice = random.Random(7)
     daemon, spawned, told, numbers = Daemon(lab), {}, {}, {}
     os.makedirs(f"{lab.there}/project/ran")
 
     def drain():
-        # By hand, as a client does that may be cut off: what it has taken in it acknowledges afterwards.
+        # Acknowledge each notification after storing it, like a client that may be killed.
         for notification in daemon.call("task/drain", {"ack": "manual"})["notifications"]:
             numbers[notification["seq"]] = notification["task"]["id"]
             daemon.call("task/ack", {"through": notification["seq"]})
@@ -243,7 +243,7 @@ def is_told_once_whatever_is_killed(lab):
             number = len(spawned)
             command = f"echo $$ >> ran/{number}; sleep 0.{dice.randrange(9)}; exit {number % 7}"
             spawned[daemon.call("task/spawn", {"command": command, "on": "build"})["task"]["id"]] = number
-        # The kill is to come at any point of what the others do meanwhile.
+        # This does not wait for a condition: the kill must come at a random moment.
         time.sleep(dice.random() * 0.3)
         which = round_ % 4
         if which == 0:
@@ -262,11 +262,11 @@ def is_told_once_whatever_is_killed(lab):
         return len(told) == TASKS
 
     try:
-        wait("every end is told", all_told, 240)
+        wait("every end to be reported", all_told, 240)
     except AssertionError:
         missing = [daemon.call("task/check", {"id": task})["task"] for task in spawned if task not in told]
-        raise AssertionError(f"not told: {json.dumps(missing, indent=1)}") from None
-    assert all(times == 1 for times in told.values()), f"told twice: {told}"
+        raise AssertionError(f"not reported: {json.dumps(missing, indent=1)}") from None
+        assert all(times == 1 for times in told.values()), f"reported twice: {told}"
     for task, number in spawned.items():
         runs = open(f"{lab.there}/project/ran/{number}").read().splitlines()
         assert len(runs) == 1, f"task {number} ran {len(runs)} times"
@@ -276,12 +276,12 @@ def is_told_once_whatever_is_killed(lab):
 
 
 def is_told_after_the_lid_was_open_again(lab):
-    """The connection dies without a word; the task ends meanwhile; its end is told when the place is there again."""
+    """The network fails without a notice; the task ends meanwhile; its end is reported once the network works again."""
     daemon = Daemon(lab)
     task = daemon.call("task/spawn", {"command": "echo begun; sleep 3; exit 9", "on": "build"})["task"]["id"]
-    wait("it runs", lambda: daemon.call("task/check", {"id": task})["task"].get("pid"))
+    wait("the task to run", lambda: daemon.call("task/check", {"id": task})["task"].get("pid"))
     lab.reach(False)
-    lost = wait("it is seen that the place is away", lambda: daemon.call("task/check", {"id": task})["task"].get("contact"))
+    lost = wait("the loss to be noticed", lambda: daemon.call("task/check", {"id": task})["task"].get("contact"))
     assert "not answered" in lost["reason"] or "timed out" in lost["reason"].lower(), lost
     assert daemon.call("task/check", {"id": task})["task"]["state"] == "running"
     lab.reach(True)
@@ -292,7 +292,7 @@ def is_told_after_the_lid_was_open_again(lab):
 
 
 def costs_little(lab):
-    """A spawn through an open connection, and an end there, beside the same here and beside plain ssh with a master."""
+    """Measures spawns and ends at the place through an open connection, the same here, and ssh with a master."""
     daemon = Daemon(lab)
     master = ["ssh", "-F", f"{lab.root}/ssh", "-o", f"ControlPath={lab.root}/master"]
     subprocess.run([*master, "-o", "ControlMaster=yes", "-Nf", "build"], check=True)

@@ -53,7 +53,7 @@ pub enum Report {
     Failed {
         /// The id in the request.
         id: [u8; 8],
-        /// Why it could not be started; 0 if it was killed.
+        /// The errno(3) of the failed start; 0 if the shim was killed.
         errno: i32,
     },
     /// This is now the task's keeper: it has started another shim instead of one that was killed, or watches
@@ -66,7 +66,7 @@ pub enum Report {
     Orphaned {
         /// The task's id.
         id: [u8; 8],
-        /// Why none can be started.
+        /// The errno(3) of the failed start.
         errno: i32,
     },
 }

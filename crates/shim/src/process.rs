@@ -55,8 +55,8 @@ pub fn finish(outcome: io::Result<()>) -> ! {
     std::process::exit(code_of(&outcome).into())
 }
 
-/// The exit code of an outcome: the errno. No process reads a shim's standard error; the code tells the
-/// keeper why a shim could not start.
+/// The exit code of an outcome: 0, or the errno of the error. No process reads a shim's standard error; the
+/// code tells the keeper why a shim could not start.
 pub fn code_of(outcome: &io::Result<()>) -> u8 {
     match outcome {
         Ok(()) => 0,

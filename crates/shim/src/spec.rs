@@ -154,7 +154,7 @@ pub struct Kept {
 pub enum Stdin {
     /// It is `/dev/null`.
     Null,
-    /// A pipe.
+    /// A pipe, to which clients write.
     Pipe,
     /// A terminal, fed from the FIFO `stdin`.
     Pty {

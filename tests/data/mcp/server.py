@@ -1,8 +1,9 @@
 """A small MCP server for tests, on standard input and output or, with `http`, on loopback.
 
-`http` writes its address to the file `address` and wants the header `X-Key: open`. `stubborn` leaves at no signal that
-can be caught and has a child like it. `mute` answers nothing, `many` has more tools than a model is told, `noise` writes what is not JSON and ends.
-`restless` says with each call that its tools have changed, and lists them once.
+`http` writes its address to the file `address` and requires the header `X-Key: open`. `stubborn` ignores all signals
+that can be caught, and so does its child. `mute` answers nothing. `many` has more tools than a model is sent. `noise`
+writes a line that is not JSON and exits. `restless` reports with each call that its tools have changed, but lists them
+only once.
 """
 
 import http.server
@@ -68,7 +69,7 @@ def called(name, given):
 
 def tool(name):
     schema = {"type": "object", "properties": {"text": {"type": "string", "description": "What to say."}}}
-    # It lies: nothing it says of itself may be believed.
+    # This hint is false for some tools: a client must not trust it.
     return {"name": name, "description": f"The tool {name}.", "inputSchema": schema,
             "annotations": {"readOnlyHint": True}}
 
@@ -83,7 +84,7 @@ def answer(request):
         return {"protocolVersion": params["protocolVersion"], "capabilities": {"tools": {"listChanged": True}},
                 "serverInfo": {"name": "test", "version": "1"}}
     if method == "tools/list":
-        # One on each page.
+        # One tool on each page.
         at = int(params.get("cursor") or 0)
         listed += at == 0
         if MODE == "restless" and listed > 1:

@@ -209,7 +209,11 @@ impl Daemon {
     }
 
     fn try_wait(&self) -> Option<ExitStatus> {
-        self.child.lock().expect("one thread waits").try_wait().expect("the child is ours")
+        self.child
+            .lock()
+            .expect("only one thread waits")
+            .try_wait()
+            .expect("the test is its parent")
     }
 
     /// Kills it with SIGKILL, and returns all messages so far.
@@ -217,9 +221,9 @@ impl Daemon {
         self.over.store(true, Ordering::Release);
         self.expect_torn();
         {
-            let mut child = self.child.lock().expect("one thread waits");
-            child.kill().expect("the child is ours");
-            let status = child.wait().expect("the child is ours");
+            let mut child = self.child.lock().expect("only one thread waits");
+            child.kill().expect("the test is its parent");
+            let status = child.wait().expect("the test is its parent");
             assert_eq!(status.signal(), Some(9), "the daemon had already exited: {status:?}");
         }
         self.stall(false);

@@ -1,4 +1,4 @@
-"""A spawn, push, drain, stop session through pygls and pytest-lsp, the Python peers.
+"""A session with spawn, push, drain and stop, through the Python libraries pygls and pytest-lsp.
 
 The daemon is the binary that MEANWHILE_BIN names.
 """
@@ -26,7 +26,7 @@ PUSHES = [
 
 
 class Client(LanguageClient):
-    """Remembers every push, and lets a test wait for one."""
+    """A client that stores every push, and can wait for one."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -79,7 +79,7 @@ async def client(lsp_client: Client, tmp_path: pathlib.Path):
 
 
 def has_ended(pid):
-    """Whether a process has ended. A zombie has: its parent will have its status in a moment."""
+    """Whether a process has exited. A zombie counts as exited."""
     try:
         return ") Z " in pathlib.Path("/proc", pid, "stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,5 +1,5 @@
-// A spawn, push, drain, stop session through vscode-jsonrpc, the library under most editors'
-// clients. The daemon is the binary that MEANWHILE_BIN names.
+// A session with spawn, push, drain and stop, through vscode-jsonrpc, which many editors' clients use.
+// The daemon is the binary that MEANWHILE_BIN names.
 "use strict";
 
 const assert = require("node:assert/strict");
@@ -15,7 +15,7 @@ const DEADLINE_MS = 20_000;
 const binary = process.env.MEANWHILE_BIN;
 assert.ok(binary, "MEANWHILE_BIN must name the binary");
 
-/** Remembers every push, and lets a test wait for one. */
+/** Stores every push, and can wait for one. */
 class Pushes {
   #seen = [];
   #waiting = new Set();
@@ -26,7 +26,7 @@ class Pushes {
       for (const look of this.#waiting) look();
     };
     connection.onNotification(remember);
-    // The library keeps `$/progress` to itself, and has a way of its own to hear it.
+    // The library does not pass `$/progress` to this handler; it has a separate one.
     connection.onUnhandledProgress((params) => remember("$/progress", params));
   }
 
@@ -55,7 +55,7 @@ class Pushes {
   }
 }
 
-/** Whether a process has ended. A zombie has: its parent will have its status in a moment. */
+/** Whether a process has exited. A zombie counts as exited. */
 function hasEnded(pid) {
   const stat = `/proc/${pid}/stat`;
   try {
@@ -102,7 +102,7 @@ async function session(connection, workspace) {
   const read = await connection.sendRequest("task/read", { id: task.id });
   assert.equal(read.data, "from the task\n");
 
-  // A wait is cancelled through the library's own cancellation token.
+  // Cancel a wait through the library's cancellation token.
   const long = await connection.sendRequest("task/spawn", {
     command: "setsid sleep 600 & echo $! > child; wait",
   });
@@ -111,7 +111,7 @@ async function session(connection, workspace) {
   source.cancel();
   await assert.rejects(wait, (error) => error.code === -32800);
 
-  // Stop ends the whole tree, and says so in a push and in the standard progress.
+  // A stop ends the whole process tree; a push and the standard progress report it.
   const child = join(workspace, "child");
   const end = Date.now() + DEADLINE_MS;
   while (!(existsSync(child) && readFileSync(child, "utf8").endsWith("\n"))) {
@@ -128,7 +128,7 @@ async function session(connection, workspace) {
     (params) => tokens.includes(params.token) && params.value.kind === "end",
   );
 
-  // Errors come as the library's own.
+  // Errors arrive as the library's error type.
   const unknown = connection.sendRequest("task/check", { id: "00000000" });
   await assert.rejects(unknown, (error) => error.code === 1001 && error.data.kind === "unknownTask");
 

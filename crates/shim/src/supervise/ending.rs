@@ -94,7 +94,7 @@ impl Shim {
         self.members().into_iter().filter(|process| process.is_alive()).collect()
     }
 
-    /// Continues an order to stop.
+    /// Does the next step of an order to stop.
     pub(super) fn look_at_stop(&mut self, now: Instant) -> io::Result<()> {
         let Some(stopping) = &self.stopping else { return Ok(()) };
         let (kill_at, give_up_at) = (stopping.kill_at, stopping.give_up_at());
