@@ -1,4 +1,4 @@
--- What is there before anything is used: the command, the maps, the colours. Loads nothing else.
+-- Defines the command, the maps and the highlights. Other modules are loaded on first use.
 if vim.g.loaded_meanwhile then
   return
 end
@@ -36,7 +36,7 @@ for name, command in pairs({
     vim.cmd.Meanwhile(command)
   end, { desc = desc })
 end
--- The selected lines are the command.
+-- Runs the selected lines as a command.
 vim.keymap.set(
   "x",
   "<Plug>(MeanwhileRun)",

@@ -1,4 +1,4 @@
---- What is done to tasks from more than one place: running one again, forgetting all, choosing one.
+--- Actions on tasks that several modules need: restarting one, forgetting all finished ones, choosing one.
 
 local config = require("meanwhile.config")
 local format = require("meanwhile.format")
@@ -6,8 +6,8 @@ local tell = require("meanwhile.tell")
 
 local M = {}
 
---- Runs a task again as it was started, after stopping it where it runs. A window with its output shows
---- that of the new one.
+--- Restarts a task with its original parameters, after stopping it if it is running. Windows that show its
+--- output then show that of the new task.
 ---@param workspace meanwhile.Workspace
 ---@param task meanwhile.Task
 ---@param done fun(err?: meanwhile.Error, id?: string)
@@ -44,7 +44,7 @@ function M.clear(workspace)
   end)
 end
 
---- What a key does to a task, by name.
+--- The actions that keys run on a task, by name.
 ---@type table<string, fun(workspace: meanwhile.Workspace, task: meanwhile.Task)>
 M.deeds = {
   open = function(workspace, task)
@@ -55,7 +55,7 @@ M.deeds = {
       return tell.info(("%s has ended: %s"):format(format.name(task), format.state(task)))
     end
     workspace:stop(task.id, nil, function(err)
-      -- It may have ended meanwhile.
+      -- 1004: the task has already ended.
       if not err or err.code ~= 1004 then
         tell.failure(err)
       end
@@ -83,7 +83,7 @@ M.deeds = {
   end,
 }
 
---- One line on a task, to choose by.
+--- Describes a task in one line, for a list to choose from.
 ---@param task meanwhile.Task
 ---@return string
 function M.describe(task)
@@ -98,8 +98,8 @@ function M.describe(task)
   return format.cut(text, math.max(20, vim.o.columns - 6))
 end
 
---- Calls `fn` with the task of an id, of the beginning of one, or of a label; without one the person
---- chooses where there is more than one.
+--- Calls `fn` with the task that `word` names: by its id, the first characters of it, or its label. Without
+--- `word`, asks the person to choose if there are several tasks.
 ---@param workspace meanwhile.Workspace
 ---@param word string?
 ---@param opts { prompt: string, running?: boolean, latest?: boolean }
@@ -112,7 +112,7 @@ function M.choose(workspace, word, opts, fn)
         and (not word or vim.startswith(task.id, word) or task.label == word)
     end, workspace:sorted())
     local first = fitting[1]
-    -- A step stands in no list, and is there for one who knows its id.
+    -- A step of an agent's turn is in no list, but its full id names it.
     local step = word and workspace.tasks[word]
     if not first and step and not (opts.running and format.ended(step)) then
       return fn(step)
@@ -121,7 +121,7 @@ function M.choose(workspace, word, opts, fn)
       if not first then
         return tell.warn(("no %stask `%s`"):format(opts.running and "running " or "", word))
       elseif #fitting == 1 or first.label == word then
-        -- Of those with one label the newest is meant.
+        -- Of several tasks with this label, take the newest.
         return fn(first)
       end
     elseif opts.latest and workspace.latest and workspace.tasks[workspace.latest] then

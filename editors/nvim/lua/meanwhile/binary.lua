@@ -8,7 +8,7 @@ M.oldest = "0.1.0"
 
 ---@class meanwhile.Binary
 ---@field path string
----@field source string where it was found, in words
+---@field source string where it was found, for messages
 ---@field version? string
 
 local install =
@@ -21,8 +21,8 @@ local function executable(path)
   return vim.fn.executable(path) == 1
 end
 
---- Finds it, without running it.
----@param configured? string the setting
+--- Finds the program, without running it.
+---@param configured? string the option `binary`
 ---@return meanwhile.Binary?
 ---@return string? why not, and what mends it
 function M.find(configured)
@@ -48,7 +48,7 @@ function M.find(configured)
   return nil, ("no `meanwhile` on the PATH: %s, or set %s"):format(install, setting)
 end
 
---- Judges what `--version` said.
+--- Checks the output of `--version`.
 ---@param path string
 ---@param out vim.SystemCompleted
 ---@return string? version
@@ -68,11 +68,11 @@ function M.judge(path, out)
   return version
 end
 
---- What was found good, by path and time of change: a version is asked for once.
+--- Versions of programs by path and mtime, so that `--version` runs once for each.
 ---@type table<string, string>
 local known = {}
 
---- Finds it and asks for its version.
+--- Finds the program and asks for its version.
 ---@param configured? string
 ---@param done fun(binary?: meanwhile.Binary, problem?: string)
 function M.resolve(configured, done)

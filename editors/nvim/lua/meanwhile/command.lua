@@ -22,8 +22,8 @@ local M = {}
 
 local failed = tell.failure
 
---- The name of the file for `%` where it stands as a word, with the usual modifiers. `date +%s` and
---- `printf '%s'` stay what they are, and `\%` is `%`.
+--- Replaces `%` and `#`, with the usual modifiers, by file names if they are words of their own. `date +%s`
+--- and `printf '%s'` are not changed, and `\%` becomes `%`.
 ---@param command string
 ---@return string
 function M.expand(command)
@@ -69,7 +69,7 @@ function M.expand(command)
   return table.concat(out)
 end
 
---- `90`, `90s`, `10m`, `1h30m` in milliseconds.
+--- Parses `90`, `90s`, `10m` or `1h30m` as milliseconds.
 ---@param text string
 ---@return integer?
 function M.milliseconds(text)
@@ -146,7 +146,7 @@ local function spawn(opts, open)
   end
 end
 
---- Those words that can be meant.
+--- The words that start with `lead`.
 ---@param words string[]
 ---@param lead string
 ---@return string[]
@@ -156,7 +156,7 @@ function M.fitting(words, lead)
   end, words)
 end
 
---- Where it is to run, where there is more than this machine and the person has not said it.
+--- Asks where to run a command, if there are places and the person has not named one.
 ---@param opts meanwhile.SpawnOpts
 ---@param done fun()
 local function where(opts, done)
@@ -214,7 +214,7 @@ local function run(args)
   end)
 end
 
---- What a drain brought, in a small window, oldest first.
+--- The notifications that a drain returned, as lines for a small window, oldest first.
 ---@param notifications meanwhile.Notification[]
 ---@return string[] lines
 ---@return meanwhile.Span[] spans
@@ -261,7 +261,7 @@ local function drain()
     end
     require("meanwhile.ui.view").float(title, M.drained(notifications))
     workspace.seen_failures = 0
-    -- Taken only once it is on the screen.
+    -- Acknowledge the notifications only once they are on the screen.
     local through = notifications[#notifications].seq
     workspace:request("task/ack", { through = through }, failed, { again = true })
   end, { again = true })
@@ -299,7 +299,7 @@ local function word(text)
   return text ~= "" and text or nil
 end
 
---- A subcommand for one task, by default the latest; without a word for it, it is chosen.
+--- A subcommand for the task that the argument names, by default the latest.
 ---@param prompt string
 ---@param use fun(workspace: meanwhile.Workspace, id: string)
 local function of_one(prompt, use)
@@ -411,7 +411,7 @@ M.subcommands = {
 }
 
 --- Runs `:Meanwhile ...`.
----@param cmd table as |nvim_create_user_command()| gives it
+---@param cmd table the argument of an |nvim_create_user_command()| callback
 function M.execute(cmd)
   local name, rest = cmd.args:match("^(%S+)%s*(.-)%s*$")
   name = name or "list"

@@ -1,7 +1,7 @@
---- The options: what `vim.g.meanwhile` says, over the defaults.
+--- The options: `vim.g.meanwhile`, merged over the defaults.
 ---
---- Read at each use, so that a change counts at once and no setup function has to run. Never writes
---- `vim.g.meanwhile`, except for `setup()`, which is only a way to set it.
+--- Read at each use, so that a change applies at once and no setup function has to run. Only `setup()`
+--- writes `vim.g.meanwhile`.
 
 local M = {}
 
@@ -26,7 +26,7 @@ M.defaults = {
   chat = { open = "botright vertical 80split" },
 }
 
---- Types of options that the defaults do not say.
+--- Types of options that do not follow from the defaults.
 ---@type table<string, string[]>
 local kinds = {
   binary = { "string" },
@@ -37,7 +37,7 @@ local kinds = {
   errorformat = { "string" },
 }
 
---- What is wrong with some options, one sentence each.
+--- Returns what is wrong with the options, one phrase for each problem.
 ---@param opts any
 ---@return string[]
 function M.problems(opts)
@@ -77,7 +77,7 @@ function M.problems(opts)
   return found
 end
 
---- What the person set, whether right or wrong.
+--- The options as the person set them, unchecked.
 ---@return any
 function M.given()
   local opts = vim.g.meanwhile
@@ -90,7 +90,7 @@ end
 ---@type string?
 local told
 
---- The options that hold now. Wrong ones are told once, and the defaults hold for them.
+--- The current options. For invalid ones the defaults apply, and a warning is shown once.
 ---@return meanwhile.Config
 function M.get()
   local opts = M.given()
@@ -116,7 +116,7 @@ function M.get()
   return vim.tbl_deep_extend("force", M.defaults, opts)
 end
 
---- Programs, and the compiler plugin of Neovim that reads what they say.
+--- Programs, and Neovim's compiler plugin for the output of each.
 local compilers = { mvn = "maven" }
 local own =
   "cargo eslint gcc ghc go javac jest mypy pylint pytest rspec rubocop ruff rustc shellcheck tsc zig"
@@ -130,7 +130,7 @@ end
 ---@type table<string, string>
 local formats = {}
 
---- The 'errorformat' that a compiler plugin sets, and behind it the global one.
+--- The 'errorformat' that a compiler plugin sets, followed by the global one.
 ---@param compiler string
 ---@return string
 local function format_of(compiler)
@@ -145,8 +145,8 @@ local function format_of(compiler)
   return formats[compiler] .. "," .. vim.go.errorformat
 end
 
---- The 'errorformat' for a command that has none of its own: by the first program in it that is known,
---- whatever buffer is the current one.
+--- The 'errorformat' for a command: the option, else that of the first word that names a program with a
+--- compiler plugin, else the global one. Independent of the current buffer.
 ---@param command string|string[]
 ---@return string
 function M.errorformat(command)

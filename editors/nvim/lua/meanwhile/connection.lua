@@ -1,8 +1,8 @@
---- One daemon for one workspace: starts it as an LSP client without buffers, starts it again when it
---- dies, and answers each request exactly once, whatever dies.
+--- One daemon for one workspace: starts it as an LSP client without buffers, restarts it when it dies, and
+--- calls each request's `done` exactly once, even then.
 ---
---- Knows nothing of tasks. A dead daemon loses no task and no result, so a restart is silent; only a
---- daemon that keeps dying is told about, once.
+--- Does not know about tasks. When a daemon dies, no task and no result is lost, so a restart is silent;
+--- only a daemon that keeps dying is reported, once.
 
 local binary = require("meanwhile.binary")
 local config = require("meanwhile.config")
@@ -15,42 +15,42 @@ local tell = require("meanwhile.tell")
 ---@field params table
 ---@field done fun(err?: meanwhile.Error, result?: any)
 ---@field again boolean whether it can be sent twice
---- Completes `params` each time it is sent, from what this daemon said of itself and was started with.
+--- Completes `params` before each sending, from the daemon's capability and environment.
 ---@field prepare? fun(capability: table, environment: table<string, string>)
 
 ---@class meanwhile.RequestOpts
----@field again? boolean sent once more where the daemon dies over it
+---@field again? boolean sent again if the daemon dies before it answers
 ---@field prepare? fun(capability: table, environment: table<string, string>)
 
 ---@class meanwhile.Listener
 ---@field ready fun(capability: table)
 ---@field push fun(method: string, params: table)
----@field ask fun(method: string, params: table): any, table? a request of the daemon; may yield
+---@field ask fun(method: string, params: table): any, table? handles a request of the daemon; may yield
 ---@field state fun(state: meanwhile.ConnectionState)
 
 ---@class meanwhile.Connection
 ---@field root string
 ---@field state meanwhile.ConnectionState
----@field problem? string why it failed
----@field binary meanwhile.Binary since it was found
+---@field problem? string why the state is `failed`
+---@field binary meanwhile.Binary set once found
 ---@field client_id? integer
 ---@field capability? table
 ---@field restarts integer
----@field environment? table<string, string> what the daemon was started with
+---@field environment? table<string, string> the environment of the daemon
 ---@field private listener meanwhile.Listener
 ---@field private queued meanwhile.Request[]
 ---@field private sent table<meanwhile.Request, true>
----@field private deaths number[] times in milliseconds
+---@field private deaths number[] when daemons died, by `vim.uv.now`
 ---@field private generation integer
 local Connection = {}
 Connection.__index = Connection
 
---- Deaths within a minute that are mended without a word.
+--- After how many deaths within a minute the daemon is still restarted silently.
 local patience = 5
 local minute = 60000
---- What the plugin draws from and an older daemon does not tell, as `features` names it.
+--- The member of `features` that the plugin needs; older daemons do not have it.
 local needed = "Task.agent"
---- What the plugin speaks.
+--- The protocol version of the plugin.
 local protocol = 1
 
 ---@param root string
@@ -78,7 +78,7 @@ function Connection:become(state)
   end
 end
 
---- Starts the daemon where it does not run. Answers arrive by the listener.
+--- Starts the daemon if it is not running. The listener gets the result.
 function Connection:start()
   if self.state ~= "idle" and self.state ~= "failed" and self.state ~= "waiting" then
     return
@@ -110,7 +110,7 @@ function Connection:launch(generation)
     return generation == self.generation
   end
   local handlers = setmetatable({}, {
-    -- Every push and every request of the daemon, without a list that has to keep up with it.
+    -- Handles every push and request of the daemon by prefix, so that new methods need no change here.
     __index = function(_, method)
       local kind = tostring(method):match("^%a+/")
       local ours = vim.list_contains({ "task/", "tasks/", "session/" }, kind)
@@ -140,7 +140,7 @@ function Connection:launch(generation)
     cmd = function(dispatchers)
       ---@type vim.lsp.rpc.Dispatchers
       local wrapped = vim.tbl_extend("force", dispatchers, {
-        -- The death is ours to mend and to tell: the client hears of a quiet end.
+        -- This module restarts the daemon and reports its death, so the LSP client gets exit code 0.
         on_exit = function(code, signal)
           vim.schedule(function()
             if current() then
@@ -201,7 +201,7 @@ function Connection:initialized(client, result)
   end
 end
 
---- Nothing can be done until the person does something: everyone who waits is answered.
+--- Gives up until the person acts: reports the problem and fails all queued requests.
 ---@private
 ---@param problem string
 function Connection:fail(problem)
@@ -265,7 +265,7 @@ end
 function Connection:send(request)
   local client = self.client_id and vim.lsp.get_client_by_id(self.client_id)
   if not client then
-    -- It has just died, and we are about to hear of it.
+    -- The daemon has just died, and `died` has not been called yet.
     table.insert(self.queued, request)
     return
   end
@@ -286,7 +286,7 @@ function Connection:send(request)
   end
 end
 
---- Asks the daemon, which is started where it does not run. `done` is called exactly once.
+--- Sends a request to the daemon, starting it if needed. `done` is called exactly once.
 ---@param method string
 ---@param params table
 ---@param done fun(err?: meanwhile.Error, result?: any)
@@ -322,12 +322,12 @@ function Connection:notify(method, params)
   end
 end
 
---- Ends the daemon and starts a new one. Tasks go on.
+--- Stops the daemon and starts a new one. Tasks keep running.
 function Connection:restart()
   self.deaths = {}
   local client = self.client_id and vim.lsp.get_client_by_id(self.client_id)
   if client and (self.state == "ready" or self.state == "starting") then
-    -- Its death is noticed as any other.
+    -- `died` then starts the next one.
     client:stop(true)
   else
     self:start()

@@ -1,9 +1,9 @@
---- Words and icons for people: how long, how much, when. How a task stands and ended the daemon says
---- (`Task.shown`); here that is only read. Pure, except for the clock.
+--- Formats durations, sizes, times and tasks for people. The daemon words the state and the end of a task
+--- (`Task.shown`); this module only passes them on. Pure, except for the clock.
 
 local M = {}
 
---- A length of time in at most two units: `0.4s`, `38s`, `1m 32s`, `2h 5m`, `3d 4h`.
+--- A duration in at most two units: `0.4s`, `38s`, `1m 32s`, `2h 5m`, `3d 4h`.
 ---@param ms number
 ---@return string
 function M.duration(ms)
@@ -40,7 +40,7 @@ function M.bytes(count)
   return (value < 9.95 and "%.1f %s" or "%.0f %s"):format(value, units[unit])
 end
 
---- Milliseconds since 1970 of an RFC 3339 time in UTC; nil where it is none.
+--- Parses an RFC 3339 time in UTC as milliseconds since 1970; nil if it is not one.
 ---@param text string?
 ---@return number?
 function M.time(text)
@@ -75,8 +75,8 @@ function M.now()
   return seconds * 1000 + math.floor(micros / 1000)
 end
 
---- Text of a terminal as text: without colours and titles, with what a carriage return redraws taken
---- away.
+--- Terminal output as plain text: without colours and titles, and without text that a carriage return
+--- overwrites.
 ---@param text string
 ---@return string
 function M.plain(text)
@@ -85,7 +85,7 @@ function M.plain(text)
   return (text:gsub("\r+\n", "\n"):gsub("\r+$", ""):gsub("[^\n]*\r", ""))
 end
 
---- Text on one line, with nothing in it that moves a cursor, reorders or hides what is around it.
+--- Text on one line, without characters that move the cursor, or reorder or hide the text around them.
 ---@param text string
 ---@return string
 function M.one_line(text)
@@ -96,7 +96,7 @@ function M.one_line(text)
   return (line:gsub("\226\129[\160-\169]", "\u{fffd}"))
 end
 
---- Text cut to a width on the screen, with an ellipsis where something is missing.
+--- Text cut to a width on the screen, with an ellipsis if it was cut.
 ---@param text string
 ---@param width integer
 ---@return string
@@ -118,10 +118,10 @@ function M.cut(text, width)
   return vim.fn.strcharpart(text, 0, low) .. "…"
 end
 
---- Text filled with blanks to a width on the screen.
+--- Text padded with blanks to a width on the screen.
 ---@param text string
 ---@param width integer
----@param right? boolean the blanks go before it
+---@param right? boolean put the blanks before the text
 ---@return string
 function M.pad(text, width, right)
   local blanks = (" "):rep(math.max(0, width - vim.fn.strdisplaywidth(text)))
@@ -134,14 +134,14 @@ function M.ended(task)
   return task.state ~= "running" and task.state ~= "stopping"
 end
 
---- Whether an agent runs it in the foreground, as a step of its turn. Such a task stands in no list.
+--- Whether an agent runs it in the foreground, as a step of its turn. Lists do not show such a task.
 ---@param task meanwhile.Task
 ---@return boolean
 function M.is_step(task)
   return task.role == "step"
 end
 
---- How long it has run, in milliseconds.
+--- How long a task has run, in milliseconds.
 ---@param task meanwhile.Task
 ---@param now? number
 ---@return number
@@ -155,20 +155,20 @@ end
 
 ---@alias meanwhile.Outcome "running"|"stopping"|"ok"|"failed"|"stopped"|"lost"
 
---- The daemon's outcomes that have an icon and a colour with others.
+--- The daemon's outcomes that share the icon and colour of another.
 ---@type table<string, meanwhile.Outcome>
 local drawn = { queued = "running", succeeded = "ok", timedOut = "failed" }
 
---- What kind of end it was, for icons and colours.
+--- The outcome of a task, for icons and colours.
 ---@param task { shown: { outcome?: string } }
 ---@return meanwhile.Outcome
 function M.outcome(task)
-  -- It is not known of a task that is not kept any more.
+  -- A task that is no longer kept has no outcome.
   local outcome = task.shown.outcome or "lost"
   return drawn[outcome] or outcome --[[@as meanwhile.Outcome]]
 end
 
---- How it stands, and how far it is: `running 41%`, `exit 1`, `stopped by client`.
+--- The state of a task, with its progress: `running 41%`, `exit 1`, `stopped by client`.
 ---@param task meanwhile.Task
 ---@return string
 function M.state(task)
@@ -176,21 +176,21 @@ function M.state(task)
   return task.shown.stands .. (percent and (" %d%%"):format(percent) or "")
 end
 
---- The end in a sentence's words: `exited 1 after 4.0s`, `stopped by client after 3.0s`.
+--- The end of a task as a phrase: `exited 1 after 4.0s`, `stopped by client after 3.0s`.
 ---@param task meanwhile.Task
 ---@return string
 function M.ending(task)
   return task.shown.ended or task.shown.stands .. " for " .. M.duration(M.elapsed(task))
 end
 
---- What a person calls it: its label, else its command.
+--- The name of a task for people: its label, else its command.
 ---@param task meanwhile.Task
 ---@return string
 function M.name(task)
   return task.shown.title
 end
 
---- How each is drawn: with Unicode, with ASCII, in which colour.
+--- How each outcome is drawn: the Unicode icon, the ASCII icon, the highlight.
 ---@type table<meanwhile.Outcome, { [1]: string, [2]: string, [3]: string }>
 local signs = {
   running = { "●", "*", "Running" },

@@ -1,4 +1,4 @@
---- `:checkhealth meanwhile`: what the plugin found, and what mends what is wrong.
+--- `:checkhealth meanwhile`: reports what the plugin found, and how to fix problems.
 
 local M = {}
 
@@ -51,7 +51,7 @@ local function machine(found)
     report, advice = nil, {}
   end
   for line in vim.gsplit(out.stdout or "", "\n", { trimempty = true }) do
-    -- What is below a finding belongs to it; the last line only counts them.
+    -- Indented lines are advice on the finding above; the last line, a count, is ignored.
     local word, rest = line:match("^(%l+)%s%s+(.+)$")
     if word then
       flush()

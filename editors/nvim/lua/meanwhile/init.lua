@@ -1,9 +1,9 @@
---- The Lua interface. Everything here may be called at any time: the daemon is started where it does
---- not run.
+--- The Lua interface. Every function may be called at any time; those that need the daemon start it if it
+--- is not running.
 
 local M = {}
 
---- Sets options; `vim.g.meanwhile = {...}` does the same. Never needed.
+--- Sets options; `vim.g.meanwhile = {...}` does the same. Calling it is optional.
 ---@param opts? meanwhile.Opts
 function M.setup(opts)
   vim.g.meanwhile = vim.tbl_deep_extend("force", require("meanwhile.config").given(), opts or {})
@@ -59,7 +59,7 @@ function M.spawn(opts)
     handle:settle(err, task and task.id)
     if task and opts.stdin then
       local write = { id = task.id, data = opts.stdin, eof = true }
-      -- A command that has ended without reading is not a fault.
+      -- Ignore errors: the command may exit without reading its input.
       workspace:request("task/write", write, function() end)
     end
     if task then
@@ -69,7 +69,7 @@ function M.spawn(opts)
   return handle
 end
 
---- The tasks of a workspace that are known now: running first, then the newest.
+--- The tasks of a workspace that Neovim knows now: running ones first, then the newest.
 ---@param root? string default: the current workspace
 ---@return meanwhile.Task[]
 function M.list(root)
@@ -80,7 +80,7 @@ function M.list(root)
   return workspace:sorted()
 end
 
---- The handle of a task by its id or the beginning of it.
+--- Returns the handle of a task, by its id or the first characters of it.
 ---@param id string
 ---@param root? string
 ---@return meanwhile.Handle?
@@ -94,7 +94,7 @@ function M.get(id, root)
   return nil
 end
 
---- Takes from the queue what has ended and was not drained yet.
+--- Takes the notifications that were not drained yet from the queue.
 ---@param done fun(notifications?: meanwhile.Notification[], err?: meanwhile.Error)
 ---@param opts? { queue?: string, max?: integer, root?: string }
 function M.drain(done, opts)
@@ -106,18 +106,18 @@ function M.drain(done, opts)
   end)
 end
 
---- Connects to the daemon of the current workspace without asking anything of it.
+--- Starts the daemon of a workspace, if it is not running.
 ---@param root? string
 function M.connect(root)
   require("meanwhile.workspace").get(root).connection:start()
 end
 
---- For a statusline: how many tasks run and how many failed since the list was last looked at. Empty
---- when there is nothing to say. Starts nothing.
+--- For a statusline: how many tasks run, and how many have failed since the person last looked at the list;
+--- empty if there are none. Does not start the daemon.
 ---@param root? string
 ---@return string
 function M.statusline(root)
-  -- Where nothing was used yet there is nothing to load.
+  -- Do not load the plugin only for the statusline.
   local spaces = package.loaded["meanwhile.workspace"]
   local workspace = spaces and spaces.all[spaces.root(root)]
   if not workspace then

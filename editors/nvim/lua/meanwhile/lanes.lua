@@ -1,6 +1,6 @@
---- Swim lanes in box characters: time from left to right, one lane for the agent, one for results that wait,
---- one for each task. Pure: the daemon's pieces and a window of time in; lines, colours and what stands where
---- out. What happened, and in which words and colours, the daemon has said.
+--- Swim lanes in box characters: time from left to right, one lane for the agent, one for waiting results,
+--- one for each task. Pure: takes the daemon's pieces and a window of time, returns lines, colours and the
+--- lane of each line. The daemon decides what to show, its labels and its looks.
 
 local format = require("meanwhile.format")
 
@@ -9,7 +9,7 @@ local M = {}
 ---@class meanwhile.Thing a stretch of time or a moment, with its times in milliseconds since 1970
 ---@field piece meanwhile.Piece
 ---@field from number
----@field to? number absent where it goes on
+---@field to? number absent while it continues
 
 ---@class meanwhile.Lane
 ---@field piece meanwhile.Piece
@@ -18,15 +18,15 @@ local M = {}
 ---@class meanwhile.Picture
 ---@field lanes meanwhile.Lane[]
 ---@field gaps meanwhile.Thing[]
----@field from? number absent where there is nothing
----@field to? number absent where something goes on
----@field last number the last moment that is known
----@field gap number what a gap is drawn as long as
+---@field from? number absent if the picture is empty
+---@field to? number absent while something continues
+---@field last number the latest time in the pieces
+---@field gap number the drawn length of every gap, in milliseconds
 
---- What a gap takes up of all that is not one.
+--- The drawn length of a gap, as a share of the time outside gaps.
 local gap_share = 0.08
 
---- Pieces sorted for drawing; of a recording, as it was at `until_`.
+--- Sorts pieces into lanes and gaps; a recording is cut at `until_`.
 ---@param pieces meanwhile.Piece[]
 ---@param until_? number
 ---@return meanwhile.Picture
@@ -52,7 +52,7 @@ function M.picture(pieces, until_)
       table.insert(by_key[piece.lane].things, thing)
       picture.from = math.min(picture.from or from, from)
       picture.last = math.max(picture.last, thing.to or from)
-      -- A result may wait for days: no reason to go on drawing.
+      -- Not for a waiting result, which may wait for days: it would keep the timeline redrawing.
       open = open or (not thing.to and piece.kind ~= "result")
     end
   end
@@ -68,7 +68,7 @@ function M.picture(pieces, until_)
   return picture
 end
 
---- A moment on the axis that is drawn, where every gap is as long as any other.
+--- Converts a time to the drawn axis, on which all gaps have the same length.
 ---@param picture meanwhile.Picture
 ---@param at number
 ---@return number
@@ -82,7 +82,7 @@ function M.fold(picture, at)
   return at - cut
 end
 
---- The folded time a picture takes up.
+--- The range of folded time that a picture covers.
 ---@param picture meanwhile.Picture
 ---@param now number
 ---@return number from
@@ -92,13 +92,13 @@ function M.extent(picture, now)
     return now - 60000, now
   end
   local from, to = picture.from, M.fold(picture, picture.to or now)
-  -- Room on both sides, so that nothing sticks to an edge.
+  -- A margin on both sides.
   local room = math.max(500, (to - from) * 0.02)
   return from - room, to + room
 end
 
 local second, minute = 1000, 60000
---- Of the axis, in seconds.
+--- Distances between the ticks of the axis, listed in seconds.
 local steps = vim.tbl_map(
   function(text)
     return tonumber(text) * second
@@ -109,7 +109,7 @@ local steps = vim.tbl_map(
   )
 )
 
---- How each look is drawn: what it is filled with, its first and its last cell, and its colour.
+--- How each look is drawn: the glyphs of its middle, first and last cell, and its highlight.
 ---@type table<string, table<string, { [1]: string, [2]?: string, [3]?: string, group: string }>>
 local looks = { unicode = {}, ascii = {} }
 for look, row in pairs({
@@ -141,7 +141,7 @@ local signs = {
   ascii = { tick = "+", axis = "-", now = "v", gap = "/", single = "|" },
 }
 
---- What the signs mean that are in a picture, in lines of a width.
+--- The legend of the signs that a picture contains, wrapped to `width`.
 ---@param legend { look: string, label: string }[]
 ---@param picture meanwhile.Picture
 ---@param icons "unicode"|"ascii"
@@ -170,7 +170,7 @@ function M.legend(legend, picture, icons, width)
 end
 
 ---@class meanwhile.LanesOpts
----@field width integer columns in all
+---@field width integer columns of the window
 ---@field from number folded
 ---@field to number folded
 ---@field now number
@@ -196,7 +196,7 @@ local function row(width)
         put(column, glyph, group)
       end
     end,
-    --- Where there is room for all of it; returns whether there was.
+    --- Writes a text if all of it fits; returns whether it did.
     text = function(column, text, group)
       local glyphs = vim.fn.split(text, "\\zs")
       for i = column, column + #glyphs do
@@ -230,7 +230,7 @@ local function clock(at, step, offset)
   return text
 end
 
---- Where the axis has its ticks: from the end of each gap to the beginning of the next.
+--- The times of the axis's ticks, which lie only outside gaps.
 ---@param picture meanwhile.Picture
 ---@param opts meanwhile.LanesOpts
 ---@param step number
@@ -309,7 +309,7 @@ function M.draw(picture, opts)
     end
   end
 
-  -- The axis: times above, ticks below; a break has its length in the place of times.
+  -- The axis: times above, ticks below; a gap shows its length instead of times.
   local step = steps[#steps]
   for _, candidate in ipairs(steps) do
     if candidate / span * width >= 12 then
@@ -371,7 +371,7 @@ function M.draw(picture, opts)
   return lines, spans, rows, { label = label + 2, width = width }
 end
 
---- What is known of a lane at a folded time, or nearest to it, in words.
+--- Describes the thing of a lane at a folded time, or the nearest one.
 ---@param picture meanwhile.Picture
 ---@param lane meanwhile.Lane
 ---@param at number
@@ -382,7 +382,7 @@ function M.describe(picture, lane, at, now)
   for _, thing in ipairs(lane.things) do
     local from, to = M.fold(picture, thing.from), M.fold(picture, thing.to or now)
     local away = at < from and from - at or at > to and at - to or 0
-    -- What lies in another is drawn over it.
+    -- Of things at the same distance take the last, which is drawn on top.
     if thing.piece.kind ~= "turn" and (not distance or away <= distance) then
       best, distance = thing, away
     end

@@ -1,4 +1,4 @@
---- `:Meanwhile learn`: `meanwhile learn`, in a terminal buffer of its own.
+--- `:Meanwhile learn`: runs `meanwhile learn` in a terminal buffer.
 
 local binary = require("meanwhile.binary")
 local config = require("meanwhile.config")
@@ -6,8 +6,8 @@ local tell = require("meanwhile.tell")
 
 local M = {}
 
---- Opens `meanwhile learn` in a new tab, and types into it. The tab closes when the program ends.
----@param chapter? string where to begin
+--- Opens `meanwhile learn` in a new tab, in terminal mode. The tab closes when the program exits.
+---@param chapter? string the chapter to start with
 function M.open(chapter)
   binary.resolve(config.get().binary, function(found, problem)
     if not found then
@@ -23,7 +23,7 @@ function M.open(chapter)
     vim.fn.jobstart(command, {
       term = true,
       on_exit = function(_, code)
-        -- What it says where it cannot run is to be read.
+        -- After an error keep the buffer, so that the person can read the message.
         if (code == 0 or code == 130) and vim.api.nvim_buf_is_valid(buffer) then
           vim.api.nvim_buf_delete(buffer, { force = true })
         end

@@ -1,5 +1,5 @@
---- The quickfix list from the output of a task, by 'errorformat'. Adds a list, so `:colder` has the
---- one before; never opens a window and never jumps.
+--- Fills the quickfix list from the output of a task, by 'errorformat'. Adds a new list, so `:colder` goes
+--- back to the one before; never opens a window and never jumps.
 
 local config = require("meanwhile.config")
 local format = require("meanwhile.format")
@@ -7,10 +7,10 @@ local tell = require("meanwhile.tell")
 
 local M = {}
 
---- Bytes of output that are looked at, from the end: compilers stop long before.
+--- How many bytes are read, from the end of the output; compilers write less.
 M.most = 2 * 1024 * 1024
 
---- Output as a compiler's log: without colours, with what a carriage return redraws taken away.
+--- Splits output into lines, without colours and without text that a carriage return overwrites.
 ---@param text string
 ---@return string[]
 function M.lines(text)
@@ -21,14 +21,14 @@ function M.lines(text)
   return lines
 end
 
---- Makes the list.
+--- Creates the list.
 ---@param task meanwhile.Task
 ---@param text string
 ---@param efm string
----@return integer valid how many entries lead to a place
+---@return integer valid how many entries have a location
 function M.set(task, text, efm)
   local lines = M.lines(text)
-  -- Relative names are relative to where the command ran.
+  -- File names are relative to the directory of the command.
   table.insert(lines, 1, "meanwhile: in directory " .. task.cwd)
   vim.fn.setqflist({}, " ", {
     title = ("meanwhile: %s (%s)"):format(format.name(task), format.state(task)),
@@ -46,14 +46,14 @@ function M.set(task, text, efm)
     valid = valid + item.valid
     first = first or (item.valid == 1 and i or nil)
   end
-  -- `:cc` goes to the first place rather than to the first line.
+  -- Select the first entry with a location, for `:cc`.
   if first then
     vim.fn.setqflist({}, "a", { idx = first })
   end
   return valid
 end
 
---- Reads the end of the output and makes the list.
+--- Reads the end of the output and creates the list.
 ---@param workspace meanwhile.Workspace
 ---@param id string
 ---@param done? fun(valid: integer)
@@ -65,7 +65,7 @@ function M.fill(workspace, id, done)
     local efm = workspace.efm[id] or config.errorformat(task.command)
     local parts = {}
     local from = math.max(0, task.output.total - M.most)
-    -- A byte more, so that a line that begins right there is seen to be whole.
+    -- Read one byte more: if it is a newline, the line after it is complete.
     local partial = from > 0
     from = math.max(0, from - 1)
     workspace:read(id, from, 2 ^ 52, "utf8", function(read)
@@ -76,7 +76,7 @@ function M.fill(workspace, id, done)
       end
       local text = table.concat(parts)
       if partial then
-        -- The rest of a line would be taken for another.
+        -- Drop the incomplete first line.
         text = text:gsub("^[^\n]*\n?", "", 1)
       end
       local valid = M.set(task, text, efm)
@@ -93,7 +93,7 @@ function M.fill(workspace, id, done)
   end)
 end
 
---- Fills it by itself at the end, where the person wants that.
+--- Fills the list when the task ends, if the option `quickfix` says so.
 ---@param handle meanwhile.Handle
 function M.arrange(handle)
   handle:on_exit(function(task)

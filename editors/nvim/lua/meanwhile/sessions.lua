@@ -1,18 +1,18 @@
---- The agent sessions of a workspace: their timelines, kept up to date, and the requests about them.
---- What a session said is the transcript's; what the person sees is the chat's.
+--- The agent sessions of a workspace: their live timelines, and the requests about them. The transcript
+--- holds the conversation; the chat shows it.
 
 local format = require("meanwhile.format")
 local tell = require("meanwhile.tell")
 
 local M = {}
 
----@class meanwhile.Timeline_ what the daemon has folded, in the order its pieces came
+---@class meanwhile.Timeline_ the daemon's pieces, in the order in which their keys first came
 ---@field pieces meanwhile.Piece[]
 ---@field legend { look: string, label: string }[]
 ---@field recorded? boolean
 
---- Follows the timeline of a session, or of the workspace's tasks: fetches it and takes in what is pushed,
---- until `off` is called.
+--- Follows the timeline of a session, or of the workspace's tasks: fetches it and applies changes, until
+--- `off` is called.
 ---@param workspace meanwhile.Workspace
 ---@param id? string
 ---@param changed fun(err?: meanwhile.Error)
@@ -21,7 +21,7 @@ local M = {}
 function M.follow(workspace, id, changed)
   local timeline, places = { pieces = {}, legend = {} }, {}
   local asking, stale = false, false
-  --- Pieces take the place of those of their keys.
+  --- Stores pieces, each instead of the earlier one with its key.
   local function take(pieces)
     for _, piece in ipairs(pieces) do
       places[piece.key] = places[piece.key] or #timeline.pieces + 1
@@ -91,7 +91,7 @@ function M.list(workspace, done)
   end, { again = true })
 end
 
---- Ids of sessions for the command line.
+--- Session ids for command-line completion.
 ---@param workspace meanwhile.Workspace
 ---@param lead string
 ---@return string[]
@@ -129,7 +129,7 @@ function M.choose(workspace, done)
   end)
 end
 
---- The whole id of one whose beginning is given.
+--- Calls `done` with the id of the session that starts with `word`.
 ---@param workspace meanwhile.Workspace
 ---@param word string
 ---@param done fun(id: string)
@@ -150,7 +150,7 @@ function M.resolve(workspace, word, done)
   end)
 end
 
---- An error in words that say what to do.
+--- Returns an error's message, with advice if the model is not configured.
 ---@param err meanwhile.Error
 ---@return string
 function M.explain(err)

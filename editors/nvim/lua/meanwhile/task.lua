@@ -1,26 +1,26 @@
---- The handle of a task: what `require("meanwhile").spawn{...}` returns, at once, whether or not the
---- daemon runs yet.
+--- The handle of a task. `require("meanwhile").spawn{...}` returns it at once, even before the daemon is
+--- running.
 
 local format = require("meanwhile.format")
 
 ---@class meanwhile.Handle
 ---@field id? string absent until the daemon has answered
 ---@field workspace meanwhile.Workspace
----@field error? meanwhile.Error why there is no task, or nothing known of its end
----@field private ended? meanwhile.Task as it ended, kept though the task is forgotten
----@field private unsettled fun()[] what waits for the id
+---@field error? meanwhile.Error why there is no task, or why its end is unknown
+---@field private ended? meanwhile.Task the ended task, kept even after it is forgotten
+---@field private unsettled fun()[] callbacks that wait for the id or an error
 ---@field private waiting fun(task?: meanwhile.Task, err?: meanwhile.Error)[]
 local Handle = {}
 Handle.__index = Handle
 
---- A handle without a task yet.
+--- Creates a handle whose task has not been started yet.
 ---@param workspace meanwhile.Workspace
 ---@return meanwhile.Handle
 function Handle.new(workspace)
   return setmetatable({ workspace = workspace, waiting = {}, unsettled = {} }, Handle)
 end
 
---- The handle of a task that is known.
+--- Creates the handle of a known task.
 ---@param workspace meanwhile.Workspace
 ---@param id string
 ---@return meanwhile.Handle
@@ -30,7 +30,7 @@ function Handle.of(workspace, id)
   return self
 end
 
---- The daemon has answered: there is a task, or a reason why there is none.
+--- Called with the daemon's answer: the id of the task, or the reason why there is none.
 ---@param err? meanwhile.Error
 ---@param id? string
 function Handle:settle(err, id)
@@ -63,7 +63,7 @@ function Handle:settle(err, id)
   end)
   offs[2] = self.workspace:on("forgotten", function(forgotten)
     if forgotten == id then
-      -- Another client did that, before this one heard of the end.
+      -- Another client removed the task before this one learned of its end.
       over(nil, { code = 1001, message = ("task `%s` was forgotten"):format(id) })
     end
   end)
@@ -82,19 +82,19 @@ function Handle:finish(task, err)
   end
 end
 
---- The task as it stands; nil while the daemon has not answered, and once it was removed.
+--- The task in its current state; nil until the daemon has answered, and after the task was removed.
 ---@return meanwhile.Task?
 function Handle:info()
   return self.id and self.workspace.tasks[self.id]
 end
 
---- Whether it will not change any more.
+--- Whether the task has ended or could not be started.
 ---@return boolean
 function Handle:done()
   return self.error ~= nil or self.ended ~= nil
 end
 
---- Calls `fn` once it has ended, or at once if it has, or with an error where it never began.
+--- Calls `fn` once the task has ended, at once if it has already, or with an error if it never started.
 ---@param fn fun(task?: meanwhile.Task, err?: meanwhile.Error)
 ---@return meanwhile.Handle self
 function Handle:on_exit(fn)
@@ -105,9 +105,9 @@ function Handle:on_exit(fn)
   return self
 end
 
---- Waits while Neovim goes on working; CTRL-C ends the waiting, not the task.
+--- Waits for the end of the task while Neovim handles events; CTRL-C stops only the waiting.
 ---@param timeout? integer milliseconds; default: for ever
----@return meanwhile.Task? task nil where it never began or the time is over
+---@return meanwhile.Task? task nil if it never started or the wait timed out
 ---@return meanwhile.Error? err
 function Handle:wait(timeout)
   local ended = vim.wait(timeout or 2 ^ 31 - 1, function()
@@ -121,7 +121,7 @@ function Handle:wait(timeout)
   return self.ended
 end
 
---- Calls `fn` with the id, now or when it is known.
+--- Calls `fn` with the id, now or once it is known.
 ---@private
 ---@param fn fun(id: string)
 ---@param failed? fun(err: meanwhile.Error)
@@ -136,7 +136,7 @@ function Handle:with_id(fn, failed)
   end)
 end
 
---- Stops it and everything it started.
+--- Stops the task and everything it started.
 ---@param opts? { signal?: string, grace?: integer }
 ---@param done? fun(err?: meanwhile.Error, task?: meanwhile.Task)
 function Handle:stop(opts, done)
@@ -145,7 +145,7 @@ function Handle:stop(opts, done)
   end, done)
 end
 
---- Its output, up to what there is now, without what was not kept.
+--- Reads the output so far, without parts that were not kept.
 ---@param done fun(text?: string, err?: meanwhile.Error)
 function Handle:output(done)
   self:with_id(function(id)
@@ -160,7 +160,7 @@ function Handle:output(done)
   end)
 end
 
---- Writes to its standard input, or ends it. Only for tasks with `pty`.
+--- Writes to the task's terminal. Only for tasks with `pty`.
 ---@param data string
 ---@param done? fun(err?: meanwhile.Error)
 function Handle:write(data, done)
@@ -173,14 +173,14 @@ function Handle:write(data, done)
   end, done)
 end
 
---- Opens its output.
+--- Opens the output of the task.
 function Handle:show()
   self:with_id(function(id)
     require("meanwhile.ui.output").open(self.workspace, id)
   end)
 end
 
---- Fills the quickfix list from its output.
+--- Fills the quickfix list from the output.
 function Handle:quickfix()
   self:with_id(function(id)
     require("meanwhile.quickfix").fill(self.workspace, id)

@@ -1,24 +1,24 @@
---- What the person is told: ends of tasks, gathered so that many at once are one message, and faults,
---- each once. Never opens a window.
+--- Messages to the person: ends of tasks, where several ends at once are one message, and errors, each
+--- shown once. Never opens a window.
 
 local config = require("meanwhile.config")
 local format = require("meanwhile.format")
 
 local M = {}
 
---- Ends within this time of one another are one message.
+--- How long to collect ends of tasks before one message reports them.
 local gather_ms = 120
---- More ends than this at once are counted rather than listed.
+--- If more tasks than this end at once, the message only counts them.
 local listed = 3
 
---- Whether messages are shown as Neovim does by itself: at the bottom of the screen, where two lines
---- ask for a key. Who shows them elsewhere has the room for all of it.
+--- Whether `vim.notify` is Neovim's own, which shows messages at the bottom of the screen and waits for a
+--- key after two lines. A plugin's `vim.notify` has room for the whole text.
 ---@return boolean
 local function builtin()
   return debug.getinfo(vim.notify, "S").source:find("vim/_editor", 1, true) ~= nil
 end
 
---- The room for a message that does not ask for a key.
+--- How many columns a message may have before Neovim waits for a key.
 ---@return integer
 local function room()
   return math.max(20, vim.v.echospace > 0 and vim.v.echospace or vim.o.columns - 12)
@@ -30,7 +30,7 @@ local function say(text, level)
   vim.notify(builtin() and format.cut(text, room()) or text, level, { title = "meanwhile" })
 end
 
---- The error of a request, unless the person has been told of it already.
+--- Shows the error of a request, unless the person has seen it already.
 ---@param err? meanwhile.Error
 function M.failure(err)
   if err and not err.told then
@@ -38,10 +38,10 @@ function M.failure(err)
   end
 end
 
---- What could not be done, and what mends it. All of it, however long.
+--- Shows an error and its remedy, without cutting the text.
 ---@param text string
 function M.fault(text)
-  -- Later, since an error that is echoed while a command runs would end that command.
+  -- Scheduled, because an error shown while a command runs would abort that command.
   vim.schedule(function()
     vim.notify("meanwhile: " .. text, vim.log.levels.ERROR, { title = "meanwhile" })
   end)
@@ -72,10 +72,10 @@ local function sentence(task, name)
   return ("%s %s"):format(format.cut(format.name(task), name), format.ending(task))
 end
 
---- A name is not cut to less than this: it would say nothing.
+--- The least width to cut a name to; a shorter one is not readable.
 local shortest_name = 12
 
---- The ends in one line of the screen, if that has the room for them.
+--- The ends of tasks as one screen line, or nil if they do not fit.
 ---@param tasks meanwhile.Task[]
 ---@return string?
 local function one_line(tasks)
@@ -86,7 +86,7 @@ local function one_line(tasks)
     widths[i] = vim.fn.strdisplaywidth(format.name(task))
   end
   table.sort(widths)
-  -- What a short name leaves free the longer ones have.
+  -- Longer names get the columns that short names leave free.
   local share = left
   for i, width in ipairs(widths) do
     share = math.floor(left / (#widths - i + 1))
@@ -104,11 +104,11 @@ end
 ---@type meanwhile.Task[]
 local ends = {}
 
---- Whether Neovim has the focus, where the terminal tells.
+--- Whether Neovim has the focus; true if the terminal does not report it.
 local focused = true
 
 local function flush()
-  -- A line that came and went while the person was away would tell nothing.
+  -- Wait until the person is back, who would otherwise miss the message.
   if not focused or #ends == 0 then
     return
   end
@@ -146,8 +146,8 @@ end
 ---@type string?
 local faulty
 
---- Whether the person wants to hear of a task. A function of the person's decides alone; one that fails is
---- told of once, and the task is told.
+--- Whether to notify the person about a task. If the option `notify` is a function, it alone decides; if it
+--- fails, its error is shown once, and the person is notified.
 ---@param task meanwhile.Task
 ---@return boolean
 local function wanted(task)
@@ -177,8 +177,8 @@ vim.api.nvim_create_autocmd("FocusLost", {
   group = group,
   callback = function()
     focused = false
-    -- Some terminals tell only of the loss: who types is there. A cursor that moves says nothing, since that
-    -- of an output that grows does so by itself.
+    -- Some terminals report only the loss of focus, so a typed key counts as its return. Movement of the
+    -- cursor does not count: growing output also moves it.
     vim.on_key(function(_, typed)
       if typed ~= "" then
         vim.schedule(present)
@@ -188,7 +188,7 @@ vim.api.nvim_create_autocmd("FocusLost", {
 })
 vim.api.nvim_create_autocmd({ "FocusGained", "VimResume" }, { group = group, callback = present })
 
---- A task that goes on waits for a person to type.
+--- Notifies the person that a running task waits for input.
 ---@param task meanwhile.Task
 function M.stalled(task)
   if not task.agent and wanted(task) then
@@ -196,7 +196,7 @@ function M.stalled(task)
   end
 end
 
---- The end of a task, if the person wants to hear it. What an agent started is the agent's to hear.
+--- Notifies the person of the end of a task, if they want that. Not of an agent's tasks, which it hears of.
 ---@param task meanwhile.Task
 function M.ended(task)
   if not task.agent and wanted(task) then

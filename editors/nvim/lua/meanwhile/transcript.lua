@@ -1,13 +1,13 @@
---- What was said in a session, as items in their order, made from `session/update` pushes. Pure.
+--- The transcript of a session: a list of items, built from `session/update` pushes. Pure.
 ---
---- What a person did not say is an item of its own kind: results of background tasks and notices are
---- never shown as if a person had typed them.
+--- Results of background tasks and notices are items of their own kinds, so that they never look as if a
+--- person had typed them.
 
 local format = require("meanwhile.format")
 
 local M = {}
 
--- Neovim 0.12 gives it its new name.
+-- Neovim 0.12 renames `vim.diff` to `vim.text.diff`.
 local diff = vim.text.diff or vim.diff
 
 ---@alias meanwhile.ItemKind "user"|"agent"|"thought"|"tool"|"background"|"notice"|"plan"|"fault"
@@ -15,21 +15,21 @@ local diff = vim.text.diff or vim.diff
 ---@class meanwhile.Item
 ---@field kind meanwhile.ItemKind
 ---@field text string
----@field id? string the tool call's
+---@field id? string the id of the tool call
 ---@field title? string
 ---@field status? "pending"|"in_progress"|"completed"|"failed"
----@field tool? string its kind
----@field task? string the task that runs its command
----@field background? boolean whether that went to the background
----@field confined? string how far the kernel confines it: look or work
----@field call? integer the call it is of, or that a background message entered with
+---@field tool? string the kind of the tool call
+---@field task? string the id of the task that runs the command
+---@field background? boolean whether the task runs in the background
+---@field confined? string the kernel's confinement of the command: look or work
+---@field call? integer the model call it belongs to, or with which a background message was sent
 ---@field cards? meanwhile.Card[] the results of a background message
----@field card? meanwhile.Card its command, which was waited for to its end
----@field closed? boolean nothing is added to it
----@field diffs? string[][] lines of changes, unified
+---@field card? meanwhile.Card the result of a command that the agent waited for
+---@field closed? boolean whether later chunks start a new item
+---@field diffs? string[][] the lines of each change, as unified diffs
 ---@field entries? { content: string, status: string }[]
----@field stood? string what its task said of it when it was rendered last
----@field stale? boolean whether it was changed since it was rendered last
+---@field stood? string the state of its task at the last rendering
+---@field stale? boolean whether it must be rendered again
 
 ---@class meanwhile.Transcript
 ---@field items meanwhile.Item[]
@@ -50,14 +50,14 @@ end
 function Transcript:add(item)
   item.stale = true
   if item.kind == "user" then
-    -- What was planned before is another plan.
+    -- A later plan is a new item; that of the prompt before stays as it is.
     self.plan = nil
   end
   table.insert(self.items, item)
   return item
 end
 
---- The text of a content block.
+--- Returns a content block as text.
 ---@param content table?
 ---@return string
 local function text_of(content)
@@ -87,7 +87,7 @@ function Transcript:chunk(kind, text, call)
   end
 end
 
---- The lines of a change. Without `places` there are no line numbers in it: they would be those of pieces.
+--- The lines of a diff. Without `places`, `old` and `new` are excerpts, and the `@@` lines are left out.
 ---@param old string
 ---@param new string
 ---@param places boolean
@@ -99,7 +99,7 @@ local function changed(old, new, places)
   end, lines)
 end
 
---- What an edit of a session that is loaded has changed, from its arguments.
+--- The change of an edit in a loaded session, computed from the tool call's arguments.
 ---@param input any
 ---@return string[][]?
 local function proposed(input)
@@ -144,7 +144,7 @@ function Transcript:tool_call(update)
   item.stale = true
 end
 
---- Takes an update in.
+--- Applies a `session/update` to the items.
 ---@param update table
 function Transcript:apply(update)
   local kind = update.sessionUpdate
@@ -172,7 +172,7 @@ function Transcript:apply(update)
   end
 end
 
---- What the person has just sent; the daemon does not repeat it.
+--- Adds a prompt that was sent from here; the daemon does not send it back.
 ---@param text string
 function Transcript:prompt(text)
   self:close()
@@ -180,7 +180,7 @@ function Transcript:prompt(text)
   self:close()
 end
 
---- What comes next is an item of its own.
+--- Closes the last item, so that the next chunk starts a new one.
 function Transcript:close()
   local last = self.items[#self.items]
   if last then
@@ -188,7 +188,7 @@ function Transcript:close()
   end
 end
 
---- The call is made again: what was said in it is void, and nothing else.
+--- Removes the text and thoughts of a model call that is retried; everything else stays.
 ---@param call? integer
 function Transcript:void(call)
   self.items = vim.tbl_filter(function(item)
@@ -202,7 +202,7 @@ function Transcript:fault(text)
   self:add({ kind = "fault", text = text })
 end
 
---- What the task of an item says of it.
+--- The state of an item's task, as shown behind the title.
 ---@param item meanwhile.Item
 ---@param find fun(id: string): meanwhile.Task?
 ---@return string
@@ -218,7 +218,7 @@ local function standing(item, find)
   return item.card and "  " .. item.card.says or ""
 end
 
---- Notices changes to tasks that items are about.
+--- Marks the items whose tasks have changed as stale.
 ---@param find fun(id: string): meanwhile.Task?
 function Transcript:tasks_changed(find)
   for _, item in ipairs(self.items) do
@@ -251,13 +251,13 @@ local status_groups = {
   failed = "MeanwhileFailed",
 }
 
---- Lines of output that a tool call shows before it is cut.
+--- How many lines of output a tool call shows at most.
 local shown_lines = 6
---- Lines of a change that are shown.
+--- How many lines of a change are shown at most.
 local diff_lines = 16
 
---- The lines of an item, which is not stale then. Pure but for that and for `find`, which says how a
---- task stands.
+--- Renders an item as lines and marks it as not stale. Pure, except for this mark and for `find`, which
+--- looks up a task.
 ---@param item meanwhile.Item
 ---@param find fun(id: string): meanwhile.Task?
 ---@param icons "unicode"|"ascii"
@@ -304,7 +304,7 @@ function M.render(item, find, icons, previous)
     end
     local bar = "    " .. set.bar .. " "
     add("", nil)
-    -- So far to the right that nothing in it is taken for Markdown.
+    -- Indented by four columns, so that nothing in it is parsed as Markdown.
     add("    " .. set.top .. set.line .. " " .. heading, group)
     for _, card in ipairs(item.cards or {}) do
       local outcome = format.outcome({ shown = card })
@@ -346,7 +346,7 @@ function M.render(item, find, icons, previous)
     end
     local title = format.one_line(item.title or item.tool or "a tool")
     if item.tool and item.tool ~= "execute" and item.tool ~= "other" then
-      -- `edit cart.py`, where the title is only the name.
+      -- Shows `edit cart.py` if the title is only `cart.py`.
       title = vim.startswith(title:lower(), item.tool) and title or item.tool .. " " .. title
     end
     local head = "  " .. mark .. " "
@@ -359,7 +359,7 @@ function M.render(item, find, icons, previous)
     add(head .. title .. rest, group, 0, #head)
     table.insert(spans, { #lines - 1, #head, from, "MeanwhileTool" })
     table.insert(spans, { #lines - 1, from, -1, "MeanwhileDim" })
-    -- What is told of a command is for the model.
+    -- The text of a command's result is written for the model; show the card's output instead.
     local text = vim.trim(item.background and "" or item.card and item.card.output or item.text)
     for _, change in ipairs(item.diffs or {}) do
       for i, line in ipairs(change) do

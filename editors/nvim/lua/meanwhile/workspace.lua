@@ -1,8 +1,8 @@
---- The tasks of one workspace as this Neovim knows them: what the daemon pushed, over what was
---- fetched. Owns no truth: after each start of the daemon everything is fetched again.
+--- A copy of the tasks of one workspace: fetched from the daemon, then updated by its pushes. After each
+--- start of the daemon everything is fetched again.
 ---
---- Everyone who shows something listens here. A task's end is announced exactly once, however it was
---- learned.
+--- The windows listen to the events of this module. It announces the end of a task exactly once, whether a
+--- push or a response reported it.
 
 local Connection = require("meanwhile.connection")
 local config = require("meanwhile.config")
@@ -18,13 +18,13 @@ local M = {}
 ---@field connection meanwhile.Connection
 ---@field tasks table<string, meanwhile.Task>
 ---@field undelivered table<string, integer>
----@field fetched boolean whether the list has been fetched at all
+---@field fetched boolean whether the list has been fetched once
 ---@field efm table<string, string> the errorformat by task id
 ---@field seen_failures integer failures since the person last looked
 ---@field latest? string the task that was started or ended last
----@field ask? fun(params: table): any, table? who answers requests for permission
----@field private stopped table<string, true|meanwhile.Task> stopped from here, with the end that came before
----the stop was answered
+---@field ask? fun(params: table): any, table? answers the daemon's requests for permission
+---@field private stopped table<string, true|meanwhile.Task> tasks stopped from here; the ended task, if
+---its end came before the response
 ---@field private announced table<string, boolean>
 ---@field private listeners table<meanwhile.Event, table<function, true>>
 ---@field private dirty boolean
@@ -34,10 +34,10 @@ Workspace.__index = Workspace
 ---@type table<string, meanwhile.Workspace>
 M.all = {}
 
---- More than the daemon keeps of finished tasks by default.
+--- More tasks than the daemon keeps by default.
 local list_limit = 2000
 
---- The name that the daemon has for a directory: its real path.
+--- The real path of a directory, which is its name in the daemon.
 ---@param path string
 ---@return string
 local function real(path)
@@ -45,7 +45,7 @@ local function real(path)
   return ((vim.uv.fs_realpath(root) or root):gsub("(.)/$", "%1"))
 end
 
---- The directory that is the workspace: the one that is named, else the one that is chosen.
+--- The directory of the workspace: `path`, else the option `root`, else the current directory.
 ---@param path? string
 ---@return string
 function M.root(path)
@@ -56,7 +56,7 @@ function M.root(path)
   return real(chosen or vim.fn.getcwd())
 end
 
---- The workspace of a directory, by default the current one. Starts nothing.
+--- The workspace of a directory (see `root`). Does not start the daemon.
 ---@param path? string
 ---@return meanwhile.Workspace
 function M.get(path)
@@ -112,7 +112,7 @@ function Workspace.new(root)
   return self
 end
 
---- Calls `fn` at each event, until what this returns is called.
+--- Calls `fn` at each event. Returns a function that removes the listener.
 ---@param event meanwhile.Event
 ---@param fn fun(...)
 ---@return fun()
@@ -136,7 +136,7 @@ function Workspace:emit(event, ...)
   end
 end
 
---- Tells the listeners that something about the tasks changed, many changes at once.
+--- Notifies the listeners of changed tasks, once for all changes within 30 ms.
 ---@private
 function Workspace:touch()
   if self.dirty then
@@ -150,7 +150,7 @@ function Workspace:touch()
   end, 30)
 end
 
---- Takes a task in. What has ended does not run again, whatever an older message says.
+--- Stores a task. An older message does not make an ended task run again.
 ---@private
 ---@param task meanwhile.Task
 ---@param notification? meanwhile.Notification
@@ -191,7 +191,7 @@ function Workspace:announce(task, notification)
   if ours and (outcome == "failed" or outcome == "lost") then
     self.seen_failures = self.seen_failures + 1
   end
-  -- Who stops a task by hand is told by the stop, unless that fails.
+  -- A person who stops a task learns its end from the response, unless that is an error.
   if self.stopped[task.id] then
     self.stopped[task.id] = task
   else
@@ -209,7 +209,7 @@ end
 function Workspace:pushed(method, params)
   local waited = self.tasks[params.id] and self.tasks[params.id].waitsForInput
   if waited and (method == "task/output" or method == "task/progress") then
-    -- It goes on; how it stands now the daemon says.
+    -- The task runs on: ask the daemon for its state.
     self.tasks[params.id].waitsForInput = nil
     self:check(params.id)
   end
@@ -244,7 +244,7 @@ function Workspace:pushed(method, params)
   end
 end
 
---- A full snapshot of what runs: what we know otherwise is asked for.
+--- Handles the list of all running tasks: checks each task whose state here differs from it.
 ---@private
 ---@param params { running: string[], undelivered: table<string, integer> }
 function Workspace:changed(params)
@@ -264,7 +264,7 @@ function Workspace:changed(params)
   self:touch()
 end
 
---- The daemon knows a task no more: nothing is kept of it.
+--- Drops everything about a task that the daemon no longer has.
 ---@private
 ---@param id string
 function Workspace:forget(id)
@@ -273,7 +273,7 @@ function Workspace:forget(id)
   self:touch()
 end
 
---- Asks for one task.
+--- Asks the daemon for the state of one task.
 ---@param id string
 ---@param done? fun(err?: meanwhile.Error, task?: meanwhile.Task)
 function Workspace:check(id, done)
@@ -292,7 +292,7 @@ end
 --- Fetches the whole list.
 ---@param done? fun(err?: meanwhile.Error)
 function Workspace:refresh(done)
-  -- What comes while the list is on its way is not missing from it.
+  -- Forget only tasks known before the request: newer ones may not be in the list.
   local known = vim.tbl_keys(self.tasks)
   self:request("task/check", { limit = list_limit, steps = true }, function(err, result)
     if result then
@@ -323,7 +323,7 @@ function Workspace:request(method, params, done, opts)
   self.connection:request(method, params, done, opts)
 end
 
---- The answer, where there is a daemon that gives it within a second: for what cannot go on without it.
+--- Waits up to a second for the result, for callers that cannot be asynchronous. Does not start the daemon.
 ---@param method string
 ---@param params table
 ---@return any?
@@ -340,7 +340,7 @@ function Workspace:await(method, params)
   return answer
 end
 
---- What runs, of that what waits for input, then the newest. Without the steps of agents' turns.
+--- Tasks without steps of turns: those waiting for input, then running, then ended; each newest first.
 ---@return meanwhile.Task[]
 function Workspace:sorted()
   local tasks = vim.tbl_filter(function(task)
@@ -361,9 +361,9 @@ function Workspace:sorted()
   return tasks
 end
 
---- What a spawn has to say of the environment: what the person, or a plugin that chooses a virtual
---- environment, has changed in Neovim since the daemon was started. A task gets keys of models only if
---- it is given them by name, so those are not among it.
+--- The environment that a spawn sends: the variables that the person or a plugin (say, for virtual
+--- environments) has changed in Neovim since the daemon started. Variables with keys of models are left
+--- out: a task gets those only if they are passed to it by name.
 ---@param started table<string, string>
 ---@param now table<string, string>
 ---@param secrets string[] the variables that hold keys, as the daemon names them
@@ -386,7 +386,7 @@ function M.changed_environment(started, now, secrets)
   return env
 end
 
---- Starts a task. It can be sent twice: the token makes it one task.
+--- Starts a task. With the client token, a repeated request does not start a second task.
 ---@param params table as `task/spawn` has them
 ---@param done fun(err?: meanwhile.Error, task?: meanwhile.Task)
 function Workspace:spawn(params, done)
@@ -396,7 +396,7 @@ function Workspace:spawn(params, done)
   local now = vim.tbl_extend("force", vim.fn.environ(), config.get().env)
   local function prepare(capability, started)
     local env = M.changed_environment(started, now, capability.secretVariables)
-    -- What is changed here means nothing on another machine.
+    -- This machine's environment does not apply on another one.
     env = params.on and asked or vim.tbl_extend("force", env, asked)
     params.env = next(env) and env or nil
   end
@@ -406,7 +406,7 @@ function Workspace:spawn(params, done)
     end
     local task = result.task
     if not self.tasks[task.id] and format.ended(task) then
-      -- The daemon died over it, and it was quicker than the next one.
+      -- The daemon died before it answered, and the task ended before the next daemon started.
       self.tasks[task.id] = vim.tbl_extend("force", task, { state = "running" })
     end
     self:absorb(task)
@@ -414,7 +414,7 @@ function Workspace:spawn(params, done)
   end, { again = true, prepare = prepare })
 end
 
---- Stops a task and everything it started. `done` comes when the whole tree is gone.
+--- Stops a task and everything it started. `done` is called when the whole process tree has exited.
 ---@param id string
 ---@param opts? { signal?: string, grace?: integer }
 ---@param done? fun(err?: meanwhile.Error, task?: meanwhile.Task)
@@ -424,15 +424,15 @@ function Workspace:stop(id, opts, done)
   self:ending("task/stop", params, { again = true }, done)
 end
 
---- Starts a task again as it was started, after stopping it where it runs. `done` gets the new one.
+--- Restarts a task with its original parameters, stopping it first if it runs. `done` gets the new task.
 ---@param id string
 ---@param done fun(err?: meanwhile.Error, task?: meanwhile.Task)
 function Workspace:restart(id, done)
-  -- Sent twice it would be two tasks.
+  -- Not repeated if the daemon dies: that could start two tasks.
   self:ending("task/restart", { id = id }, nil, done)
 end
 
---- An end that the person asked for is not told, unless what was asked for failed.
+--- Sends a request that ends a task. The end is not reported to the person, unless the request fails.
 ---@private
 ---@param method string
 ---@param params table
@@ -469,7 +469,7 @@ function Workspace:remove(ids, done)
   end, { again = true })
 end
 
---- Reads output; what is more than one reply holds is asked for again.
+--- Reads output, with as many requests as it takes.
 ---@param id string
 ---@param from integer
 ---@param to integer

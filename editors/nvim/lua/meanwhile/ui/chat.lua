@@ -1,5 +1,5 @@
---- The chat with the agent: what was said on top, where to write below. The session lives in the
---- daemon; this shows it, and loads it again after a restart.
+--- The chat with the agent: the transcript above, the prompt below. The session lives in the daemon;
+--- this module shows it, and loads it again after a restart of the daemon.
 
 local config = require("meanwhile.config")
 local draw = require("meanwhile.ui.chat_draw")
@@ -18,20 +18,20 @@ local M = {}
 ---@field session? string
 ---@field model? string
 ---@field log meanwhile.Transcript
----@field buf integer what was said
----@field input integer where to write
----@field drawn { item: meanwhile.Item, count: integer }[] what stands in the buffer, in how many lines
----@field turns integer turns that run or wait
----@field queued string[] prompts that wait for a turn to end
----@field unsent string[] prompts that wait for a session
----@field shown integer prompts that stand in the transcript
----@field begun integer turns of prompts that have begun
----@field self_turn boolean a turn that began by itself
+---@field buf integer the transcript
+---@field input integer the prompt
+---@field drawn { item: meanwhile.Item, count: integer }[] items in the buffer, and their line counts
+---@field turns integer prompts sent and not answered yet
+---@field queued string[] prompts sent while a turn runs, not in the transcript yet
+---@field unsent string[] prompts to send once the session is open
+---@field shown integer prompts in the transcript
+---@field begun integer prompts whose turns have started
+---@field self_turn boolean whether a turn runs that no prompt from here started
 ---@field loading boolean
 ---@field note? string
 ---@field pending boolean
----@field ending? string how the last turn ended, where that was out of the ordinary
----@field watched? meanwhile.Watched another process has the session, or had it
+---@field ending? string how the last turn ended, if not as usual
+---@field watched? meanwhile.Watched set while the session is only watched, not open here
 ---@field offs fun()[]
 local Chat = {}
 Chat.__index = Chat
@@ -39,7 +39,7 @@ Chat.__index = Chat
 ---@type table<string, meanwhile.Chat> by root
 local chats = {}
 
---- The session of the chat that is open.
+--- Returns the session of the open chat.
 ---@param workspace meanwhile.Workspace
 ---@return string?
 function M.current(workspace)
@@ -70,7 +70,7 @@ function Chat:failed(err)
   self:soon()
 end
 
---- Files that the agent may have changed are read again, where the person has not changed them.
+--- Reloads files that the agent may have changed, except those with unsaved changes.
 local function reread()
   vim.schedule(function()
     if vim.fn.getcmdwintype() == "" then
@@ -79,7 +79,7 @@ local function reread()
   end)
 end
 
---- Tells of the end of a turn, where it cannot be seen.
+--- Notifies the person of the end of a turn, unless the chat is visible.
 ---@private
 ---@param problem? string why there is no answer
 function Chat:answered(problem)
@@ -92,7 +92,7 @@ function Chat:answered(problem)
   tell.info("the agent has answered (:Meanwhile chat)" .. title)
 end
 
---- Takes a push in.
+--- Handles a push from the daemon.
 ---@private
 ---@param method string
 ---@param params table
@@ -110,7 +110,7 @@ function Chat:pushed(method, params)
     self.log:void(params.call)
     self.note = params.says
   elseif method == "session/turn" then
-    -- Those of prompts that are sent from here end with the answer to the prompt.
+    -- The turn of a prompt sent from here ends with the response to `session/prompt`.
     if params.origin == "background" or self.watched then
       self.self_turn = params.state == "started"
     end
@@ -155,19 +155,19 @@ function Chat:ask_if_ready()
   end
 end
 
---- Lets go of the session, so that another process can open it. Its tasks go on.
----@param next? string the session that takes its place
+--- Closes the session, so that another process can open it. Its tasks keep running.
+---@param next? string the session that the chat shows next
 function Chat:leave(next)
   if self.session and self.session ~= next and self.workspace.connection.state == "ready" then
     permission.cancel(self.session)
     local params = { sessionId = self.session }
-    -- Where it is not open there is nothing to close.
+    -- A watched session is not open here, so there is nothing to close.
     local method = self.watched and "session/unwatch" or "session/close"
     self.workspace:request(method, params, function() end)
   end
 end
 
---- Nothing is known of what was said.
+--- Empties the transcript and the state of turns.
 ---@private
 function Chat:reset()
   self.log = transcript.new()
@@ -175,7 +175,7 @@ function Chat:reset()
   self.shown, self.begun, self.watched = 0, 0, nil
 end
 
---- The daemon has nothing of what we knew: it is asked for all of it.
+--- Switches to a session and loads the whole conversation from the daemon.
 ---@param id string
 function Chat:load(id)
   self:leave(id)
@@ -186,7 +186,7 @@ function Chat:load(id)
   self:open("session/load")
 end
 
---- Opens the session; one that another process has open is watched.
+--- Opens the session, or watches it if another process has it open.
 ---@private
 ---@param method "session/load"|"session/resume"|"session/watch"
 function Chat:open(method)
@@ -207,7 +207,7 @@ function Chat:open(method)
     self.watched = watches and result or nil
     if err then
       if err.code == -32602 then
-        -- It was deleted: the next prompt begins another.
+        -- The session was deleted: the next prompt starts a new one.
         self.session = nil
       end
       self:failed(err)
@@ -219,7 +219,7 @@ function Chat:open(method)
   end)
 end
 
---- A session of its own.
+--- Starts a new session.
 ---@private
 function Chat:begin()
   self.loading = true
@@ -243,7 +243,7 @@ function Chat:begin()
   end)
 end
 
---- A prompt's turn begins: what waited for the one before stands here.
+--- Called when a prompt's turn starts: a prompt that waited for the turn before enters the transcript.
 ---@private
 function Chat:turn_started()
   if self.begun < self.shown then
@@ -257,7 +257,7 @@ function Chat:turn_started()
   end
 end
 
---- What was written while there was no session to send it to.
+--- Sends the prompts that were written before the session was open.
 ---@private
 function Chat:flush()
   local unsent = self.unsent
@@ -267,7 +267,7 @@ function Chat:flush()
   end
 end
 
---- What could not be sent stands below again.
+--- Puts unsent prompts back into the prompt window, if that is empty.
 ---@private
 function Chat:give_back()
   local text = table.concat(self.unsent, "\n")
@@ -278,7 +278,7 @@ function Chat:give_back()
   end
 end
 
---- Sends what was written. A session that was watched is opened first.
+--- Sends a prompt. If the session is only watched, opens it first.
 ---@param text string
 function Chat:send(text)
   if self.watched and self.session then
@@ -296,7 +296,7 @@ function Chat:send(text)
     return self.loading or self:begin()
   end
   if self:working() then
-    -- It is answered after what runs now, and stands there.
+    -- The transcript shows it where its turn starts, after the current turn.
     table.insert(self.queued, text)
   else
     self.log:prompt(text)
@@ -319,22 +319,22 @@ function Chat:send(text)
     self.note = nil
     self.log:close()
     if err then
-      -- It may have been refused before it had a turn.
+      -- The daemon may have refused the prompt without starting a turn.
       self.begun = self.shown
       self:failed(err)
       if not err.told then
         self:answered(sessions.explain(err))
       end
     elseif result.stopReason ~= "cancelled" then
-      -- Who cancels it knows.
+      -- A person who cancels a turn needs no message.
       self:answered(self.ending)
     end
     self:soon()
   end)
 end
 
---- A file of a workspace: `draft`, what was written and not sent while no Neovim has it, of which nothing is
---- the daemon's yet, or `session`, the one that was open last.
+--- The path of a workspace's file: `draft` holds a prompt that was not sent when Neovim exited (the daemon
+--- has no copy), `session` the id of the session that was open last.
 ---@param what "draft"|"session"
 ---@param root string
 ---@return string
@@ -354,16 +354,16 @@ local function write(path, lines)
   end)
 end
 
---- The session of this chat from now on, and of the next Neovim's.
+--- Sets the session of this chat, and stores it for the next Neovim.
 ---@private
 ---@param id string
 function Chat:become(id)
   self.session = id
-  -- Where it cannot be kept the next chat is a new one.
+  -- If it cannot be stored, the next Neovim starts a new session.
   write(file("session", self.workspace.root), { id })
 end
 
---- Nothing written changes nothing: what is kept may be of another Neovim.
+--- Stores the unsent prompt. An empty one leaves the file alone: another Neovim may have written it.
 ---@private
 function Chat:keep_draft()
   local lines = vim.api.nvim_buf_get_lines(self.input, 0, -1, false)
@@ -378,7 +378,7 @@ function Chat:keep_draft()
   end
 end
 
---- What was kept stands below again, and nowhere else: sent, it must not come back.
+--- Restores the stored prompt and deletes the file, so that the prompt does not return after it is sent.
 ---@private
 function Chat:take_draft()
   local draft = file("draft", self.workspace.root)
@@ -389,7 +389,7 @@ function Chat:take_draft()
   end
 end
 
---- Sends what stands below.
+--- Sends the text of the prompt window.
 function Chat:submit()
   local lines = vim.api.nvim_buf_get_lines(self.input, 0, -1, false)
   local text = vim.trim(table.concat(lines, "\n"))
@@ -401,17 +401,17 @@ function Chat:submit()
   self:send(text)
 end
 
---- Ends the running turn; background tasks go on.
+--- Cancels the running turn; background tasks keep running.
 function Chat:cancel()
   if self.session and self:working() then
-    -- The daemon withdraws what it asks; after an answer from here it would go on to ask the model.
+    -- Do not answer open questions: the daemon withdraws them; after an answer it would call the model.
     self.workspace.connection:notify("session/cancel", { sessionId = self.session })
     self.note = "cancelling"
     draw.bar(self)
   end
 end
 
---- Shows both windows, with the cursor where to write.
+--- Shows both windows, with the cursor in the prompt.
 function Chat:show()
   local win = view.show(self.buf, config.get().chat.open)
   for option, value in pairs({ wrap = true, linebreak = true, breakindent = true }) do
@@ -455,7 +455,7 @@ local function make(workspace)
           local update = { sessionUpdate = "tool_call_update" }
           self.log:apply(vim.tbl_extend("keep", update, params.toolCall))
         end
-        -- What is asked about is on the screen before the question.
+        -- Show the tool call before asking about it.
         draw.draw(self)
         vim.cmd.redraw()
         local ready = self:ready_to_ask()
@@ -493,7 +493,7 @@ local function make(workspace)
     workspace:on("ready", function()
       if lost and self.session then
         lost = false
-        -- After the requests that failed with the old daemon have said so.
+        -- Only now, after the requests to the old daemon have reported their failure.
         self:load(self.session)
       end
     end),
@@ -537,10 +537,10 @@ local function make(workspace)
   return self
 end
 
---- Opens the chat: of the session that is named, or of the one that was open, or a new one.
+--- Opens the chat with the session named, else with the last one, else with a new one.
 ---@param workspace meanwhile.Workspace
----@param word? string a session, or the beginning of one
----@param new? boolean a new session, whatever was open, here or in the Neovim before
+---@param word? string the id of a session, or its first characters
+---@param new? boolean a new session, even if one was open in this or an earlier Neovim
 function M.open(workspace, word, new)
   local self = chats[workspace.root]
   if not self or not view.whole(self.buf) or not view.whole(self.input) then
@@ -563,7 +563,7 @@ function M.open(workspace, word, new)
     self:leave()
     self.session = nil
     self:reset()
-    -- Connected, so that the first prompt finds a daemon; the session begins with it.
+    -- Connect now, so that the daemon is running when the first prompt starts the session.
     workspace.connection:start()
   end
   draw.draw(self)

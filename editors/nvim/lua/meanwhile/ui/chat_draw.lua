@@ -1,4 +1,4 @@
---- How a chat looks: the transcript in its buffer, only where it changed, and the window's bar.
+--- Draws a chat: the changed parts of the transcript, and the window's bar.
 
 local config = require("meanwhile.config")
 local format = require("meanwhile.format")
@@ -10,7 +10,7 @@ local M = {}
 
 local empty = " Ask for something below: <CR> sends it, ? has the keys."
 
---- The window's bar: the model, and what goes on.
+--- Writes the window's bar: what the agent does, waiting prompts, tasks, the model, usage and title.
 ---@param chat meanwhile.Chat
 function M.bar(chat)
   local running = 0
@@ -40,7 +40,7 @@ function M.bar(chat)
     table.insert(parts, ("%d in the background"):format(running))
   end
   if chat.model then
-    -- Of a path only its end.
+    -- Of `provider/long/path/model`, show only `provider/model`.
     table.insert(parts, (chat.model:gsub("^([^/]+/).*/", "%1")))
   end
   table.insert(parts, chat.log.usage)
@@ -48,7 +48,7 @@ function M.bar(chat)
   view.bar(chat.buf, format.one_line(table.concat(parts, " · ")))
 end
 
---- The lines of an item where it stands.
+--- Renders the item at index `i`.
 ---@param chat meanwhile.Chat
 ---@param i integer
 ---@return string[] lines
@@ -59,7 +59,7 @@ local function rendered(chat, i)
     return chat.workspace.tasks[id]
   end, config.get().icons, items[i - 1])
   if i == 1 and lines[1] == "" then
-    -- Nothing is above it to keep away from.
+    -- The first item needs no blank line above it.
     table.remove(lines, 1)
     for _, span in ipairs(spans) do
       span[1] = span[1] - 1
@@ -68,7 +68,7 @@ local function rendered(chat, i)
   return lines, spans
 end
 
---- Puts lines where others stand.
+--- Replaces some lines and their colours.
 ---@param buf integer
 ---@param row integer
 ---@param count integer
@@ -80,7 +80,7 @@ local function put(buf, row, count, lines, spans)
   view.colour(buf, row, lines, spans, 150)
 end
 
---- Draws what has changed, and stays at the end where the cursor was there.
+--- Draws the changes. A window whose cursor was in the last line stays at the end.
 ---@param chat meanwhile.Chat
 function M.draw(chat)
   local buf = chat.buf
@@ -107,7 +107,7 @@ function M.draw(chat)
     row = row + drawn[kept].count
   end
   if kept < #items or kept < #drawn or #items == 0 then
-    -- From here on there is something else.
+    -- The items differ from here on: replace all of them.
     local lines, spans = {}, {}
     for i = kept + 1, #items do
       local item_lines, item_spans = rendered(chat, i)
@@ -131,7 +131,7 @@ function M.draw(chat)
   for _, win in ipairs(following) do
     if vim.api.nvim_win_is_valid(win) then
       vim.api.nvim_win_set_cursor(win, { now_last, 0 })
-      -- What was above is drawn again where it fits.
+      -- If the text now ends above the bottom of the window, scroll back to fill it.
       vim.api.nvim_win_call(win, function()
         if vim.fn.line("w0") > 1 and vim.fn.winline() < vim.fn.winheight(0) - 1 then
           vim.cmd("normal! zb")
@@ -142,7 +142,7 @@ function M.draw(chat)
   M.bar(chat)
 end
 
---- The item under the cursor.
+--- Returns the item under the cursor.
 ---@param chat meanwhile.Chat
 ---@return meanwhile.Item?
 function M.item(chat)

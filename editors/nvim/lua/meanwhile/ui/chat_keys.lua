@@ -1,4 +1,4 @@
---- The keys of a chat: of what was said, and of where to write.
+--- The keys of a chat's two buffers, the transcript and the prompt.
 
 local draw = require("meanwhile.ui.chat_draw")
 local permission = require("meanwhile.ui.permission")
@@ -15,7 +15,7 @@ function deeds.output(chat)
   local item = draw.item(chat)
   local id = item and item.task
   if item and item.kind == "background" then
-    -- The result under the cursor.
+    -- The item may list several tasks: take that of the cursor's line.
     id = vim.api.nvim_get_current_line():match("%[bg:(%x+)%]")
   end
   if id then

@@ -1,5 +1,5 @@
---- The list of tasks: one buffer a workspace, drawn again when something changes and, while something
---- runs and can be seen, each second.
+--- The list of tasks: one buffer for each workspace, redrawn at each change and, while it is visible and a
+--- task runs, every second.
 
 local actions = require("meanwhile.actions")
 local config = require("meanwhile.config")
@@ -9,23 +9,23 @@ local view = require("meanwhile.ui.view")
 
 local M = {}
 
---- How often it is asked whether the places of tasks can be reached, of which there is no push.
+--- How often to check tasks on other machines: the daemon does not push a loss of contact.
 local place_ms = 3000
 
 ---@class meanwhile.List
----@field looked integer when that was
+---@field looked integer when they were last checked, by `vim.uv.now`
 ---@field workspace meanwhile.Workspace
 ---@field buf integer
 ---@field rows string[] task ids by line
 ---@field filter string
----@field tick fun(wanted: boolean) draws each second while that is wanted
+---@field tick fun(wanted: boolean) starts or stops redrawing every second
 local List = {}
 List.__index = List
 
 ---@type table<string, meanwhile.List>
 local lists = {}
 
---- What a task is called in the list: its label, else that an agent's session started it.
+--- The label of a task in the list; without one, whether an agent started it.
 ---@param task meanwhile.Task
 ---@return string?
 function M.label(task)
@@ -35,8 +35,7 @@ function M.label(task)
   return task.agent and "(agent)" or nil
 end
 
---- Whether a task has the words of a filter, each of them, in its command, label or state,
---- or is of that id.
+--- Whether each word of a filter is in the task's command, label or state, or is the start of its id.
 ---@param task meanwhile.Task
 ---@param filter string
 ---@return boolean
@@ -49,7 +48,7 @@ function M.matches(task, filter)
   }, " ")
   text = text:lower()
   for word in filter:lower():gmatch("%S+") do
-    -- Few letters stand in any id by chance.
+    -- Shorter words match some id by chance.
     local is_id = #word >= 4 and vim.startswith(task.id, word)
     if not is_id and not text:find(word, 1, true) then
       return false
@@ -58,7 +57,7 @@ function M.matches(task, filter)
   return true
 end
 
---- When it ended or began, in words that stay short.
+--- How long ago a task ended, such as `5s ago`; empty while it runs.
 ---@param task meanwhile.Task
 ---@param now number
 ---@return string
@@ -73,7 +72,7 @@ end
 
 local bar_width = 10
 
---- How it stands, and what else the daemon says of that: what it waits for, where it runs.
+--- The state of a task, and the rest of its description: what it waits for, where it runs.
 ---@param task meanwhile.Task
 ---@return string state
 ---@return string rest
@@ -85,7 +84,7 @@ local function standing(task)
   return state, rest
 end
 
---- Progress as a bar, where a number is known, and what it says of itself.
+--- The progress of a task: a bar if the percentage is known, and its message.
 ---@param task meanwhile.Task
 ---@param ascii boolean
 ---@return string
@@ -98,7 +97,7 @@ function M.progress(task, ascii)
   if not percent then
     return message
   end
-  -- The number stands beside the state already.
+  -- The state already contains the percentage.
   message = vim.trim((message:gsub("[%[%(]?%s*%d+%.?%d*%%[%]%)]?:?", "", 1)))
   local full = math.floor(math.max(0, math.min(100, percent)) / 100 * bar_width + 0.5)
   local on, off = ascii and "#" or "━", ascii and "." or "─"
@@ -113,12 +112,12 @@ end
 ---@field root string
 ---@field state string
 
---- The lines of the list. Pure.
+--- Renders the list. Pure.
 ---@param tasks meanwhile.Task[]
 ---@param opts meanwhile.ListOpts
 ---@return string[] lines
 ---@return meanwhile.Span[] spans
----@return string[] rows the task of each line
+---@return string[] rows the task id of each line
 function M.lines(tasks, opts)
   local lines, spans, rows = {}, {}, {}
   local running, failed, shown = 0, 0, {}
@@ -137,7 +136,7 @@ function M.lines(tasks, opts)
     end
   end
   names = math.min(names, 16)
-  -- What a narrow window has no room for: the id, when it ended, and a label beside its command.
+  -- A narrow window leaves out the id, the time since the end, and the label beside the command.
   local wide = opts.width >= 90
   labelled = labelled and wide
   states = math.min(states, math.max(12, math.floor(opts.width * 0.3)))
@@ -181,7 +180,7 @@ function M.lines(tasks, opts)
     end
     local progress = M.progress(task, opts.icons == "ascii")
     if not wide and task.progress and task.progress.percent then
-      -- The bar alone: three letters of a message say nothing.
+      -- Only the bar: there is no room for a readable message.
       progress = progress:match("^%S*") --[[@as string]]
     end
     progress = vim.trim(rest .. "  " .. progress)
@@ -216,7 +215,7 @@ function List:draw()
   if not view.visible(self.buf) then
     return
   end
-  -- What stands here has been seen.
+  -- The person has now seen the failures.
   self.workspace.seen_failures = 0
   local win = assert(vim.fn.win_findbuf(self.buf)[1])
   local here = self:current_id(win)
@@ -235,7 +234,7 @@ function List:draw()
   })
   view.render(self.buf, lines, spans)
   self.rows = rows
-  -- The cursor stays on its task, wherever that went.
+  -- Keep the cursor on its task.
   if here then
     for row, id in pairs(rows) do
       if id == here then
@@ -267,7 +266,7 @@ function List:current_id(win)
   return row and self.rows[row]
 end
 
---- The tasks under the cursor, or those of the selected lines.
+--- The task under the cursor, or the tasks of the selected lines.
 ---@private
 ---@return meanwhile.Task[]
 function List:selected()
@@ -288,14 +287,14 @@ end
 
 local failed = tell.failure
 
---- A time as the clock on the wall has it.
+--- Formats a time in the local time zone.
 ---@param text string
 ---@return string
 local function clock(text)
   return os.date("%Y-%m-%d %H:%M:%S", math.floor((format.time(text) or 0) / 1000)) --[[@as string]]
 end
 
---- Everything that is known of a task, in a small window.
+--- Shows the details of a task in a small window.
 ---@param task meanwhile.Task
 function M.details(task)
   local lost = task.contact
@@ -331,7 +330,7 @@ function M.details(task)
   view.float(task.label or "task " .. task.id, lines, spans)
 end
 
---- Does it to the tasks under the cursor, or those of the selected lines.
+--- Runs an action on the task under the cursor, or on those of the selected lines.
 ---@param deed string
 function List:each(deed)
   for _, task in ipairs(self:selected()) do
@@ -403,7 +402,7 @@ function M.open(workspace)
   local win = view.show(self.buf, config.get().list.open)
   vim.wo[win].cursorline = true
   self:draw()
-  -- The first task rather than the title.
+  -- Start on the first task, not on the title.
   if vim.api.nvim_win_get_cursor(win)[1] == 1 then
     pcall(vim.api.nvim_win_set_cursor, win, { 2, 0 })
   end

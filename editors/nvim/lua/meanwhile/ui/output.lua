@@ -1,9 +1,9 @@
 --- The output of a task in a terminal buffer: colours, redrawn lines, scroll-back, and input for tasks
---- that take it.
+--- that accept it.
 ---
---- Reads the end first and follows from there, so that any size opens at once; what came before is
---- read when it is asked for. Pushes that jump are filled by reading; a flood that is far ahead is
---- skipped, and says so. Errorformat and the API read the raw bytes, never this buffer.
+--- Reads the end first and follows from there, so that output of any size opens at once; a key reads
+--- earlier output. Gaps between pushes are filled by reading; if the buffer is too far behind, it skips
+--- ahead and says so. Errorformat and the API read the raw bytes, never this buffer.
 
 local actions = require("meanwhile.actions")
 local config = require("meanwhile.config")
@@ -16,8 +16,7 @@ local M = {}
 ---@type { rows: integer, cols: integer }?
 local seen
 
---- The size for a terminal that no window shows yet: that of the window seen last, else about what one
---- would have.
+--- The size for a terminal that no window shows yet: that of the last output window, else a guess.
 ---@return { rows: integer, cols: integer }
 function M.size()
   return seen or { rows = 15, cols = math.max(20, vim.o.columns) }
@@ -31,34 +30,34 @@ end
 ---@field from integer the first byte shown
 ---@field next integer the byte after the last one shown
 ---@field pushed_to integer the byte after the last one that was pushed
----@field begun boolean whether it is known how much there is
+---@field begun boolean whether the daemon has reported how much output there is
 ---@field reading boolean
 ---@field ended boolean whether the end has been written
----@field grown boolean whether more came while it was read
----@field partial boolean whether the next piece begins in the middle of a line
+---@field grown boolean whether more output came during a read
+---@field partial boolean whether the next piece starts in the middle of a line
 ---@field open_line boolean whether the last line has no end yet
 ---@field skipped boolean
 ---@field warned boolean
----@field claimed? { rows: integer, cols: integer } the size that the task was given last
+---@field claimed? { rows: integer, cols: integer } the size last sent for the task
 local Output = {}
 Output.__index = Output
 
 ---@type table<string, meanwhile.Output> by root and id
 local outputs = {}
 
---- How far behind it may be before it skips to the end, in bytes.
+--- How many bytes the buffer may be behind before it skips to the end.
 local behind_most = 4 * 1024 * 1024
---- What one turn of the event loop feeds to the terminal, in bytes: some milliseconds of work.
+--- How many bytes one turn of the event loop feeds to the terminal: some milliseconds of work.
 local feed_bytes = 48 * 1024
 
---- Text of this client between the output, dim.
+--- Text of this plugin in the output, dimmed.
 ---@param text string
 ---@return string
 local function note(text)
   return ("\27[0m\27[2m%s\27[0m\r\n"):format(text)
 end
 
---- Newlines as a terminal wants them.
+--- Replaces newlines by CR LF, as a terminal expects.
 ---@param text string
 ---@return string
 local function returned(text)
@@ -72,7 +71,7 @@ function Output:write(text)
   end
 end
 
---- The line that ends it.
+--- Writes the last line, which says how the task ended.
 ---@private
 ---@param task meanwhile.Task
 function Output:finish(task)
@@ -99,14 +98,14 @@ function Output:append(data)
   end
 end
 
---- Decoded bytes of a push or a reply.
+--- Decodes the bytes of a push or a response.
 ---@param message { data: string, encoding: string }
 ---@return string
 local function bytes_of(message)
   return message.encoding == "base64" and vim.base64.decode(message.data) or message.data
 end
 
---- Reads up to the end, a piece a turn of the event loop.
+--- Reads up to the end, one piece for each turn of the event loop.
 ---@private
 function Output:catch_up()
   if self.reading then
@@ -118,7 +117,7 @@ function Output:catch_up()
   local params = { id = self.id, offset = self.next, limit = feed_bytes, encoding = "base64" }
   self.workspace:request("task/read", params, function(err, read)
     if channel ~= self.channel then
-      -- It was meant for the terminal before this one.
+      -- The response was for an earlier terminal.
       return
     end
     self.reading = false
@@ -139,7 +138,7 @@ function Output:catch_up()
     local moved = read.nextOffset > self.next
     self.next = math.max(self.next, read.nextOffset)
     local task = self.workspace.tasks[self.id]
-    -- How much there is the pushes say while it runs, and the task once it has ended.
+    -- Pushes give the total while the task runs; the task itself gives it once it has ended.
     local total = math.max(self.pushed_to, task and task.output.total or 0)
     if total - self.next > behind_most then
       self:skip(total)
@@ -156,7 +155,7 @@ function Output:catch_up()
       return
     end
     if moved or self.grown then
-      -- The editor does what it has to do before the next piece.
+      -- Let the editor handle other events before the next piece.
       vim.defer_fn(function()
         self:catch_up()
       end, 1)
@@ -164,7 +163,7 @@ function Output:catch_up()
   end, { again = true })
 end
 
---- Leaves out what no eye can follow.
+--- Skips to the tail of the output, if that comes faster than anyone can read.
 ---@private
 ---@param total integer
 function Output:skip(total)
@@ -200,13 +199,13 @@ function Output:pushed(push)
   end
 end
 
---- Makes the terminal and reads from `from`.
+--- Shows the output from offset `from` on, and subscribes to more.
 ---@private
 ---@param from integer
 function Output:begin(from)
   self.from, self.next, self.ended, self.open_line = from, from, false, false
   self.reading, self.skipped = false, false
-  -- The first piece most likely begins in the middle of a line.
+  -- The first piece most likely starts in the middle of a line.
   self.partial = from > 0
   if from > 0 then
     self:write(note(("[%s before this; o reads more of it]"):format(format.bytes(from))))
@@ -217,7 +216,7 @@ end
 ---@private
 function Output:subscribe()
   self.workspace:request("task/subscribe", { id = self.id }, function(err)
-    -- A task that ended needs none; what else is wrong the read says.
+    -- An ended task cannot be subscribed to; the read reports other errors.
     if err and err.told then
       return
     end
@@ -225,7 +224,7 @@ function Output:subscribe()
   end, { again = true })
 end
 
---- Makes the buffer. Its windows are the caller's.
+--- Creates the buffer; the caller shows it in windows.
 ---@private
 function Output:make()
   self.buf = vim.api.nvim_create_buf(false, true)
@@ -234,7 +233,7 @@ function Output:make()
   self:map()
 end
 
---- Makes the terminal, which takes the size of the window that shows the buffer.
+--- Creates the terminal, with the size of the window that shows the buffer.
 ---@private
 function Output:terminal()
   vim.bo[self.buf].scrollback = config.get().output.scrollback
@@ -246,11 +245,10 @@ function Output:terminal()
   vim.bo[self.buf].filetype = "meanwhile-output"
 end
 
---- Gives the task's terminal the size of the current window, where that shows it: of several that do,
---- here and in other editors, the one that a person looks at has the say. A daemon that does not run is not
---- started for that.
+--- Resizes the task's terminal to the current window, if that shows it: of several windows and editors that
+--- show a task, the one in use decides. Does not start a daemon for this.
 ---@private
----@param looked boolean whether the person came to it: the size may be another's by now
+---@param looked boolean whether the person has just entered it: another window may have set the size
 function Output:claim(looked)
   local task = self.workspace.tasks[self.id]
   local info = vim.fn.getwininfo(vim.api.nvim_get_current_win())[1]
@@ -266,12 +264,12 @@ function Output:claim(looked)
     return
   end
   self.claimed = seen
-  -- A task without a terminal has no size, and a server of version 0.1.0 knows no such order.
+  -- Ignore errors: the task may have no terminal, and a daemon of version 0.1.0 has no such method.
   local params = { id = self.id, rows = rows, cols = cols }
   self.workspace:request("task/resize", params, function() end)
 end
 
---- Keys of terminal mode, and what the terminal answers to a program that asks it something.
+--- Sends the task what the person types in terminal mode, and the terminal's answers to its queries.
 ---@private
 ---@param data string
 function Output:input(data)
@@ -293,7 +291,7 @@ function Output:input(data)
   end)
 end
 
---- Reads more of what came before: twice as much each time.
+--- Reads earlier output, at least as much as is shown already.
 ---@private
 function Output:earlier()
   if self.from == 0 and not self.skipped then
@@ -304,7 +302,7 @@ function Output:earlier()
   local from = self.skipped and self.from or math.max(0, self.from - math.max(4 * tail, shown))
   local old, windows = self.buf, vim.fn.win_findbuf(self.buf)
   self:make()
-  -- The windows change over when there is something to see.
+  -- Move the windows to the new buffer before its terminal takes their size.
   for _, win in ipairs(windows) do
     vim.api.nvim_win_set_buf(win, self.buf)
     view.plain(win)
@@ -334,7 +332,7 @@ function Output:map()
   })
 end
 
---- The window's bar: what runs here, and how it stands.
+--- Writes the window's bar: the name and the state of the task.
 ---@private
 function Output:bar()
   local task = self.workspace.tasks[self.id]
@@ -350,13 +348,13 @@ function Output:name()
   view.name(self.buf, "meanwhile://output/" .. self.id)
   if task then
     vim.b[self.buf].term_title = format.name(task)
-    -- For `gf` and `gF`: names in an output are relative to where the command ran.
+    -- For `gf` and `gF`: file names in output are relative to the directory of the command.
     vim.bo[self.buf].path = vim.fn.escape(task.cwd, "\\ ,") .. ",,"
   end
   self:bar()
 end
 
---- Asks how much there is, and begins with the end of that.
+--- Asks the daemon how much output there is, and starts with the end of it.
 ---@private
 function Output:start()
   if self.reading then
@@ -376,7 +374,7 @@ function Output:start()
   end)
 end
 
---- Follows the task until the buffer is gone.
+--- Follows the task until the buffer is wiped out.
 ---@private
 ---@param key string
 function Output:follow(key)
@@ -397,8 +395,8 @@ function Output:follow(key)
       if not self.begun then
         self:start()
       elseif not self.ended then
-        -- A new daemon knows nothing of our subscription. A read that the old one did not answer is
-        -- sent again by itself.
+        -- Subscribe again at the new daemon. The connection itself repeats a read that the old daemon did
+        -- not answer.
         self:subscribe()
       end
       self:claim(false)
@@ -424,7 +422,7 @@ function Output:follow(key)
       if outputs[key] == self then
         outputs[key] = nil
       end
-      -- A daemon that does not run has no subscriptions, and is not started for that.
+      -- Only if the daemon runs: a request would start it.
       if workspace.connection.state == "ready" then
         workspace:request("task/unsubscribe", { id = self.id }, function() end)
       end
@@ -436,7 +434,7 @@ end
 --- Opens the output of a task.
 ---@param workspace meanwhile.Workspace
 ---@param id string
----@param opts? { stay?: boolean, win?: integer } stay: the cursor stays where it is; win: shown there
+---@param opts? { stay?: boolean, win?: integer } stay: keep the current window; win: show it there
 function M.open(workspace, id, opts)
   local before = vim.api.nvim_get_current_win()
   local key = workspace.root .. " " .. id
@@ -470,7 +468,7 @@ function M.open(workspace, id, opts)
   end
   self:claim(true)
   workspace.seen_failures = 0
-  -- The end, and it follows.
+  -- A cursor in the last line makes the window follow the output.
   vim.api.nvim_win_call(win, function()
     vim.cmd("normal! G0")
   end)
@@ -479,7 +477,7 @@ function M.open(workspace, id, opts)
   end
 end
 
---- Where the output of a task is shown, that of another takes its place: it was started again.
+--- Shows the output of a restarted task in the windows of the old one's.
 ---@param workspace meanwhile.Workspace
 ---@param old string
 ---@param new string

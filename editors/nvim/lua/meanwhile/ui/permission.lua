@@ -1,5 +1,5 @@
---- Requests for permission: each is asked in a window of its own between what was said and where to write,
---- one after the other. Nothing waits for it but the agent: the person goes on anywhere, and comes back.
+--- Requests for permission: shown one after the other, in a window between the transcript and the prompt.
+--- Only the agent waits for the answer; the person can work elsewhere and come back.
 
 local review = require("meanwhile.ui.review")
 local tell = require("meanwhile.tell")
@@ -11,8 +11,8 @@ local M = {}
 ---@field params table
 ---@field answer fun(response: table)
 ---@field done boolean
----@field met boolean the person was led to it
----@field from? integer the window they were led from
+---@field met boolean whether the cursor has been moved to it
+---@field from? integer the window that the cursor was in before
 ---@field chat? integer the buffer of the chat it is asked in
 ---@field review? meanwhile.Review
 
@@ -21,7 +21,7 @@ local waiting = {}
 ---@type { buf: integer, ask: meanwhile.Ask }? the question on the screen
 local shown
 
---- Those of a session that are not answered yet.
+--- Returns the unanswered requests of a session.
 ---@param session string
 ---@return meanwhile.Ask[]
 function M.waiting(session)
@@ -30,7 +30,7 @@ function M.waiting(session)
   end, waiting[session] or {})
 end
 
---- Takes the question off the screen; the person is where they came from.
+--- Closes the window of the question and moves the cursor back.
 ---@param ask meanwhile.Ask
 local function close(ask)
   if shown and shown.ask == ask then
@@ -61,7 +61,7 @@ local function answer(ask, response)
   ask.answer(response)
 end
 
---- Everything that waits of a session is taken back.
+--- Cancels all waiting requests of a session.
 ---@param session string
 function M.cancel(session)
   for _, ask in ipairs(waiting[session] or {}) do
@@ -70,7 +70,7 @@ function M.cancel(session)
   waiting[session] = nil
 end
 
---- A question is not waited for any more: its turn was cancelled, or another client answered.
+--- Withdraws a request whose turn was cancelled or that another client has answered.
 ---@param request string the request's id
 function M.withdraw(request)
   for _, asks in pairs(waiting) do
@@ -82,7 +82,7 @@ function M.withdraw(request)
   end
 end
 
---- What is asked, in one line, with a verb.
+--- The question in one line, starting with a verb.
 ---@param params table
 ---@return string
 function M.question(params)
@@ -95,7 +95,7 @@ function M.question(params)
   return require("meanwhile.format").one_line(what)
 end
 
---- The person chose. What was left of a change goes along where it is allowed.
+--- Answers with an option. If it allows a change that the person has edited, sends the edited text.
 ---@param ask meanwhile.Ask
 ---@param option table
 local function choose(ask, option)
@@ -108,14 +108,14 @@ local function choose(ask, option)
   M.next(ask.params.sessionId, ask.chat, true)
 end
 
---- Shows the change as a diff, in which it can be changed.
+--- Shows the proposed change as a diff, in which the person can edit it.
 ---@param ask meanwhile.Ask
 local function look(ask)
   local change = review.of(ask.params)
   if not change then
     return tell.info("this is not a change of a file: a number and <CR> answer")
   end
-  -- One that the person has unloaded is made again, as it was proposed.
+  -- If the person has unloaded the diff, open it again with the original proposal.
   if ask.review and not view.whole(ask.review.proposed) then
     ask.review:close()
     ask.review = nil
@@ -130,7 +130,7 @@ end
 ---@param ask meanwhile.Ask
 ---@return string[] lines
 ---@return meanwhile.Span[] spans
----@return integer[] options their lines
+---@return integer[] options the line of each option
 local function drawn(ask)
   local lines = { " May the agent " .. M.question(ask.params) .. "?" }
   local spans = { { 0, 0, -1, "MeanwhileTitle" } }
@@ -142,7 +142,7 @@ local function drawn(ask)
       table.insert(spans, { #lines - 1, 0, -1, "MeanwhileDim" })
     end
   end
-  -- What the diff does not show.
+  -- Effects that the diff does not show.
   for _, text in ipairs(vim.tbl_get(ask.params, "_meta", "meanwhile", "unseen") or {}) do
     table.insert(lines, " " .. text)
     table.insert(spans, { #lines - 1, 0, -1, "MeanwhileNotice" })
@@ -155,7 +155,7 @@ local function drawn(ask)
   return lines, spans, options
 end
 
---- Puts the question into a window below another one.
+--- Shows the question in a window below another one.
 ---@param ask meanwhile.Ask
 ---@param above integer
 local function show(ask, above)
@@ -195,7 +195,7 @@ local function show(ask, above)
   local win = vim.api.nvim_open_win(buf, false, { split = "below", win = above })
   view.plain(win)
   vim.wo[win].wrap = true
-  -- A line that is wrapped hides no answer.
+  -- Make room for wrapped lines too, so that all options are visible.
   vim.api.nvim_win_set_height(win, vim.api.nvim_win_text_height(win, {}).all + 1)
   vim.wo[win].cursorline = true
   vim.wo[win].winfixheight = true
@@ -205,11 +205,11 @@ local function show(ask, above)
   view.bar(buf, "the agent asks" .. more .. ": a number and <CR> answer" .. diff)
 end
 
---- Asks the next one, where the chat can be seen.
+--- Shows the next question, if the chat is visible.
 ---@param session string
----@param chat integer the buffer of what was said
----@param ready boolean the person is in the chat, and not typing
----@param again? boolean the person asks for it
+---@param chat integer the buffer of the transcript
+---@param ready boolean whether the person is in the chat and not typing
+---@param again? boolean whether the person asked for it
 function M.next(session, chat, ready, again)
   local ask = M.waiting(session)[1]
   local above = vim.fn.bufwinid(chat)
@@ -230,9 +230,9 @@ function M.next(session, chat, ready, again)
   end
 end
 
---- Takes a request in. Called in a coroutine, which goes on once it is answered.
+--- Adds a request. Must run in a coroutine, which continues once the request is answered.
 ---@param params table
----@param arrived fun() told once it is in the list
+---@param arrived fun() called once the request is in the list
 ---@return table response
 function M.request(params, arrived)
   local co = assert(coroutine.running(), "a request is answered in a coroutine")

@@ -1,6 +1,6 @@
---- A change that the agent proposes, as a diff in a tab of its own: the file as it is, and beside or below it
---- what it would become, which the person changes as any text. A key allows what stands there; nothing is
---- written before.
+--- A change that the agent proposes, as a diff in its own tab: the current file, and beside or below it the
+--- proposed text, which the person can edit. A key allows the text as edited; nothing is written to the
+--- file before that.
 
 local tell = require("meanwhile.tell")
 local view = require("meanwhile.ui.view")
@@ -14,12 +14,12 @@ local M = {}
 
 ---@class meanwhile.Review
 ---@field change meanwhile.Change
----@field was integer the buffer of the file as it is
----@field proposed integer
+---@field was integer the buffer with the current file
+---@field proposed integer the buffer with the proposed text
 local Review = {}
 Review.__index = Review
 
---- The change that a question is about.
+--- Returns the change that a request for permission is about.
 ---@param params table
 ---@return meanwhile.Change?
 function M.of(params)
@@ -31,10 +31,10 @@ function M.of(params)
   return nil
 end
 
---- A text as a buffer has it.
+--- Splits a text into the lines of a buffer.
 ---@param text string
 ---@return string[] lines
----@return { dos: boolean, ended: boolean } form what the lines do not say
+---@return { dos: boolean, ended: boolean } form line endings, and whether the last line has one
 function M.lines(text)
   local bare, dos = text:gsub("\r\n", "\n")
   dos = dos > 0 and select(2, text:gsub("\n", "")) == dos
@@ -49,7 +49,7 @@ function M.lines(text)
   return lines, { dos = dos, ended = ended }
 end
 
---- The text that a buffer has.
+--- Joins lines to a text; the inverse of `lines`.
 ---@param lines string[]
 ---@param form { dos: boolean, ended: boolean }
 ---@return string
@@ -71,7 +71,7 @@ local function buffer(name, path, text)
   vim.bo[buf].bufhidden = "hide"
   vim.bo[buf].swapfile = false
   vim.api.nvim_buf_set_lines(buf, 0, -1, false, (M.lines(text)))
-  -- For the colours alone: no server of a language is to take it for the file.
+  -- Only highlight it: with a filetype, language servers would attach to it as if it were the file.
   local language = vim.treesitter.language.get_lang(vim.filetype.match({ filename = path }) or "")
   if language then
     pcall(vim.treesitter.start, buf, language)
@@ -80,7 +80,7 @@ local function buffer(name, path, text)
 end
 
 ---@param change meanwhile.Change
----@param allow fun() the person allows what stands there
+---@param allow fun() called when the person allows the text as edited
 ---@return meanwhile.Review
 function M.new(change, allow)
   local self = setmetatable({ change = change }, Review)
@@ -93,11 +93,11 @@ function M.new(change, allow)
     buffer = self.proposed,
     callback = function()
       vim.bo[self.proposed].modified = false
-      -- `:wa` and what saves by itself write it, too: no answer.
+      -- `:wa` and autosave plugins also write the buffer, so a write is not an answer.
       tell.info("kept, and not written yet: ZZ allows it")
     end,
   })
-  -- `:e!` begins again with what was proposed.
+  -- `:e!` restores the original proposal.
   vim.api.nvim_create_autocmd("BufReadCmd", {
     buffer = self.proposed,
     callback = function()
@@ -117,7 +117,7 @@ function M.new(change, allow)
   return self
 end
 
---- The text of the proposal, where it is not what was proposed.
+--- Returns the text of the proposal if the person has changed it.
 ---@return string?
 function Review:changed()
   if not vim.api.nvim_buf_is_loaded(self.proposed) then
@@ -125,25 +125,25 @@ function Review:changed()
   end
   local lines = vim.api.nvim_buf_get_lines(self.proposed, 0, -1, false)
   local count = vim.api.nvim_buf_call(self.proposed, vim.fn.wordcount)
-  -- One that was emptied looks like one with an empty line.
+  -- An empty buffer also has one empty line; the byte count tells the two apart.
   lines = count.bytes == 0 and {} or lines
   local proposed, form = M.lines(self.change.newText)
   if vim.deep_equal(lines, proposed) then
     return nil
   end
   local old = self.change.oldText or ""
-  -- All of it was taken back.
+  -- If the person took every part back, return the old text exactly.
   return vim.deep_equal(lines, (M.lines(old))) and old or M.text(lines, form)
 end
 
---- Shows both sides, with the cursor at the first part.
+--- Shows both sides, with the cursor at the first difference.
 function Review:show()
   local win = vim.fn.bufwinid(self.proposed)
   if win ~= -1 then
     return vim.api.nvim_set_current_win(win)
   end
   vim.cmd("tab sbuffer " .. self.was)
-  -- Side by side each has to be wide enough for code.
+  -- Side by side only if each side is wide enough for code.
   local side = vim.o.columns >= 120 and "vertical " or ""
   vim.cmd("rightbelow " .. side .. "sbuffer " .. self.proposed)
   local name = vim.fn.fnamemodify(self.change.path, ":~:.")
@@ -161,7 +161,7 @@ function Review:show()
   end
 end
 
---- Takes both sides off the screen.
+--- Closes the windows of both sides.
 function Review:hide()
   for _, buf in ipairs({ self.proposed, self.was }) do
     for _, win in ipairs(vim.fn.win_findbuf(buf)) do
@@ -172,7 +172,7 @@ function Review:hide()
   end
 end
 
---- It is over.
+--- Closes the windows and deletes both buffers.
 function Review:close()
   self:hide()
   for _, buf in ipairs({ self.proposed, self.was }) do

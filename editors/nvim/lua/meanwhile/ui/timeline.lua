@@ -1,4 +1,4 @@
---- The timeline: swim lanes of a session, or of the workspace's tasks alone, live.
+--- The timeline: live swim lanes of a session, or of only the workspace's tasks.
 
 local config = require("meanwhile.config")
 local format = require("meanwhile.format")
@@ -13,24 +13,24 @@ local M = {}
 ---@field workspace meanwhile.Workspace
 ---@field buf integer
 ---@field timeline meanwhile.Timeline_
----@field played number when a recording began to play
----@field range? { from: number, to: number } folded; absent: all of it, and it follows
+---@field played number when the recording started to play
+---@field range? { from: number, to: number } folded time; absent: show everything and follow
 ---@field rows (meanwhile.Lane|false)[]
 ---@field layout { label: integer, width: integer }
 ---@field picture meanwhile.Picture
 ---@field shown { from: number, to: number }
----@field tick fun(wanted: boolean) draws often while that is wanted
+---@field tick fun(wanted: boolean) starts or stops redrawing twice a second
 ---@field pending boolean
 ---@field problem? string
 local Timeline = {}
 Timeline.__index = Timeline
 
----@type table<string, meanwhile.Timeline> by name of the buffer
+---@type table<string, meanwhile.Timeline> by buffer name
 local timelines = {}
 
 local show ---@type fun(workspace: meanwhile.Workspace, session?: string, win?: integer)
 
---- How long the end of a recording stands before it plays again, in milliseconds.
+--- The pause between the end of a recording and its replay, in milliseconds.
 local rest = 4000
 
 --- How far local time is ahead of UTC, in seconds.
@@ -42,7 +42,7 @@ local function ahead()
   return os.difftime(now, os.time(utc --[[@as std.osdateparam]]))
 end
 
---- The present; of a recording, the moment that it shows.
+--- The current time; for a recording, the time within it that is shown.
 ---@private
 ---@return number
 function Timeline:now()
@@ -91,7 +91,7 @@ function Timeline:draw()
   local room = info.width - info.textoff - 2
   local legend = lanes.legend(self.timeline.legend, picture, config.get().icons, room)
   view.bar(self.buf, legend[1])
-  -- What the bar has no room for stands below the lanes.
+  -- The rest of the legend goes below the lanes.
   for i = 2, #legend do
     table.insert(lines, " " .. legend[i])
     table.insert(spans, { #lines - 1, 0, -1, "MeanwhileDim" })
@@ -102,14 +102,14 @@ function Timeline:draw()
     return vim.fn.virtcol(".")
   end)
   view.render(self.buf, lines, spans)
-  -- A glyph is several bytes: the cursor keeps its place on the screen.
+  -- Keep the cursor's screen column: the glyphs have several bytes.
   local line = math.min(cursor[1] or 1, #lines)
   local byte = vim.fn.virtcol2col(win, line, math.max(1, column))
   pcall(vim.api.nvim_win_set_cursor, win, { line, math.max(0, byte - 1) })
   self.tick(self.timeline.recorded or not (picture.to or #picture.lanes == 0))
 end
 
---- Draws soon, many changes at once.
+--- Redraws soon, once for all changes within 60 ms.
 ---@private
 function Timeline:soon()
   if not self.pending then
@@ -143,7 +143,7 @@ function Timeline:zoom(factor)
 end
 
 ---@private
----@param part number of what is shown
+---@param part number the share of the shown range to move by
 function Timeline:pan(part)
   local by = (self.shown.to - self.shown.from) * part
   self.range = { from = self.shown.from + by, to = self.shown.to + by }
@@ -270,9 +270,9 @@ function show(workspace, session, win)
   self:draw()
 end
 
---- Opens a timeline: of the session that is named, else of the chat that is open, else of the tasks.
+--- Opens the timeline of the session named, else of the chat's session, else of the tasks.
 ---@param workspace meanwhile.Workspace
----@param word? string a session or the beginning of one; `tasks`: without a session
+---@param word? string the id of a session or its first characters; `tasks`: only tasks
 function M.open(workspace, word)
   if word and word ~= "tasks" then
     return sessions.resolve(workspace, word, function(id)

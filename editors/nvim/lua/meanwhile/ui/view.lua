@@ -1,5 +1,5 @@
---- What every buffer of the plugin has in common: its making, its window, its lines with colours, its
---- mappings and the help on them. Knows nothing of tasks.
+--- Functions for all buffers of the plugin: creating them, their windows, lines with colours, mappings and
+--- the help on these. Does not know about tasks.
 
 local M = {}
 
@@ -11,9 +11,9 @@ local M = {}
 
 ---@class meanwhile.Key
 ---@field [1] string|string[] keys
----@field [2] function|string|false a name: the owner's method; false: Neovim's own key
+---@field [2] function|string|false a name: the owner's method; false: a key of Neovim, for the help only
 ---@field [3] string what it does
----@field [4]? any given to the method
+---@field [4]? any the argument of the method
 ---@field mode? string|string[] default: Normal mode
 
 local links = {
@@ -44,7 +44,7 @@ local links = {
   Removed = "Removed",
 }
 
---- Names of highlights, for a person who wants other colours: `MeanwhileOk` and so on.
+--- Defines the highlight groups (`MeanwhileOk` and so on) as default links, which the person can override.
 function M.highlights()
   for name, link in pairs(links) do
     vim.api.nvim_set_hl(0, "Meanwhile" .. name, { link = link, default = true })
@@ -53,7 +53,7 @@ end
 
 M.namespace = vim.api.nvim_create_namespace("meanwhile")
 
---- The buffer of a name, if there is one.
+--- Returns the buffer of that name, if there is one.
 ---@param name string
 ---@return integer?
 function M.find(name)
@@ -65,15 +65,14 @@ function M.find(name)
   return nil
 end
 
---- Whether a buffer can be used as it was made. One that `:bdelete` unloaded has lost its mappings and
---- its options.
+--- Whether a buffer is still usable: one that `:bdelete` has unloaded has lost its mappings and options.
 ---@param buf integer
 ---@return boolean
 function M.whole(buf)
   return vim.api.nvim_buf_is_valid(buf) and vim.api.nvim_buf_is_loaded(buf)
 end
 
---- Has a buffer go altogether where it is unloaded, so that the next use makes another.
+--- Deletes a buffer completely when it is unloaded, so that the next use creates a new one.
 ---@param buf integer
 function M.all_or_nothing(buf)
   vim.api.nvim_create_autocmd("BufUnload", {
@@ -86,7 +85,7 @@ function M.all_or_nothing(buf)
   })
 end
 
---- Gives a buffer its name. What had it before is not whole, or would not be looked for by it.
+--- Names a buffer. Deletes any other buffer of that name first: it is unloaded, or was replaced.
 ---@param buf integer
 ---@param name string
 function M.name(buf, name)
@@ -97,7 +96,7 @@ function M.name(buf, name)
   vim.api.nvim_buf_set_name(buf, name)
 end
 
---- A buffer that belongs to no file.
+--- Creates a buffer without a file.
 ---@param name string
 ---@param filetype string
 ---@return integer buf
@@ -112,12 +111,12 @@ function M.scratch(name, filetype)
   return buf
 end
 
---- What a window at the side leaves at least.
+--- The least columns that a window at the side leaves for code.
 local code_columns = 60
---- What it has itself, or else it goes below.
+--- The least columns of a window at the side; with fewer it opens below.
 local side_columns = 56
 
---- Shows a buffer: in the window that has it, else in a new one.
+--- Shows a buffer in its window of this tab page, else in a new one.
 ---@param buf integer
 ---@param command string the command that makes the window
 ---@return integer win
@@ -128,7 +127,7 @@ function M.show(buf, command)
       return other
     end
   end
-  -- At the side of a narrow screen it would leave a column or two for the code.
+  -- On a narrow screen, make the window narrower or open it below, so that the code has room.
   local width, room = tonumber(command:match("vertical (%d+)")), vim.o.columns - code_columns - 1
   if width and width > room then
     command = room >= side_columns and command:gsub("%d+", room, 1)
@@ -139,9 +138,9 @@ function M.show(buf, command)
   local win = vim.api.nvim_get_current_win()
   vim.api.nvim_win_set_buf(win, buf)
   M.plain(win)
-  -- The next one takes its lines from the code, not from this one.
+  -- Fix the height, so that the next split takes its lines from the code.
   vim.wo[win].winfixheight = not command:find("vert")
-  -- Neovim goes to one whose height is not fixed.
+  -- When this window closes, Neovim prefers one without a fixed height: return to the one before.
   vim.api.nvim_create_autocmd("WinClosed", {
     pattern = tostring(win),
     once = true,
@@ -158,7 +157,7 @@ function M.show(buf, command)
   return win
 end
 
---- Takes away what is for text that is edited.
+--- Turns off the window options that only help with editing.
 ---@param win integer
 function M.plain(win)
   for option, value in pairs({
@@ -179,7 +178,7 @@ function M.plain(win)
   end
 end
 
---- Replaces those of some lines that differ, so that what stays is not drawn again.
+--- Replaces only the lines that differ, so that the others are not redrawn.
 ---@param buf integer
 ---@param row integer the first, from 0
 ---@param count integer
@@ -203,7 +202,7 @@ end
 ---@param buf integer
 ---@param row integer the first, from 0
 ---@param lines string[]
----@param spans meanwhile.Span[] with lines from there
+---@param spans meanwhile.Span[] with line numbers relative to `row`
 ---@param priority? integer
 function M.colour(buf, row, lines, spans, priority)
   for _, span in ipairs(spans) do
@@ -219,7 +218,7 @@ function M.colour(buf, row, lines, spans, priority)
   end
 end
 
---- Replaces the lines that differ and all colours.
+--- Replaces the lines that differ, and all colours.
 ---@param buf integer
 ---@param lines string[]
 ---@param spans meanwhile.Span[]
@@ -232,7 +231,7 @@ function M.render(buf, lines, spans)
   M.colour(buf, 0, lines, spans)
 end
 
---- Maps the keys and shows them by `?` and `g?`; `q` closes the window where no other key is given.
+--- Maps the keys, `?` and `g?` for help, and `q` to close the window unless `opts.close` is false.
 ---@param buf integer
 ---@param title string
 ---@param owner? table whose methods the keys name
@@ -266,7 +265,7 @@ function M.map(buf, title, owner, keys, opts)
   end
 end
 
---- A small window over the others, closed by any of the usual keys.
+--- Opens a floating window, which any of the usual keys closes.
 ---@param title string
 ---@param lines string[]
 ---@param spans? meanwhile.Span[]
@@ -321,7 +320,7 @@ function M.help(title, keys)
   M.float(title, lines, spans)
 end
 
---- Closes the windows of a buffer, but never the last one.
+--- Closes the windows of a buffer, except the last window of a tab page, which shows another buffer.
 ---@param buf integer
 function M.close(buf)
   for _, win in ipairs(vim.fn.win_findbuf(buf)) do
@@ -338,7 +337,7 @@ function M.close(buf)
   end
 end
 
---- Draws a buffer again when its windows change, and calls `gone` once it is wiped out.
+--- Calls `draw` when windows change, and `gone` once the buffer is wiped out.
 ---@param buf integer
 ---@param draw fun()
 ---@param gone fun()
@@ -358,14 +357,14 @@ function M.follow(buf, draw, gone)
   })
 end
 
---- Whether anybody can see it.
+--- Whether a window shows the buffer.
 ---@param buf integer
 ---@return boolean
 function M.visible(buf)
   return vim.api.nvim_buf_is_valid(buf) and #vim.fn.win_findbuf(buf) > 0
 end
 
---- Writes the bar above the windows of a buffer. Nothing in it is taken for an item.
+--- Sets the winbar of a buffer's windows. `%` in the text is escaped.
 ---@param buf integer
 ---@param text string
 function M.bar(buf, text)
@@ -378,7 +377,7 @@ function M.bar(buf, text)
   end
 end
 
---- Calls a function again and again while it is wanted and a window shows the buffer.
+--- Calls a function at an interval while `want(true)` holds and a window shows the buffer.
 ---@param buf integer
 ---@param interval integer milliseconds
 ---@param fn fun()
