@@ -4,7 +4,7 @@ local harness = require("harness")
 
 local M = {}
 
---- A script for the model, in a file.
+--- Writes a script for the model to a file.
 ---@param place Place
 ---@param script string
 ---@return table env
@@ -14,9 +14,9 @@ function M.model(place, script)
   return { MEANWHILE_MODEL = "script/" .. path }
 end
 
---- A call in a turn of a script.
+--- Returns a tool call for a turn of a script.
 ---@param input table<string, string>
----@param tool? string default: one that runs in the background
+---@param tool? string default: `background_run`
 ---@return string
 function M.call(input, tool)
   local parts = {}
@@ -47,7 +47,7 @@ function M.open(place, script, opts)
   return nvim
 end
 
---- What the chat says, without windows around it.
+--- Returns the text of the transcript.
 ---@return string
 function Chatting:said()
   return self:lua([[
@@ -57,7 +57,7 @@ function Chatting:said()
   ]])
 end
 
---- Waits until it says something.
+--- Waits until the transcript matches a pattern.
 ---@param pattern string
 ---@return string
 function Chatting:says(pattern)
@@ -72,13 +72,13 @@ function Chatting:says(pattern)
   return text
 end
 
---- Sends a prompt from where to write, as a person does.
+--- Types a prompt and sends it.
 ---@param text string
 function Chatting:ask(text)
   self:type("i" .. text .. "<Esc><CR>")
 end
 
---- The session of its chat.
+--- Returns the session of the chat.
 ---@return string
 function Chatting:session()
   return self:lua([[
@@ -86,7 +86,7 @@ function Chatting:session()
   ]])
 end
 
---- Makes the methods of a chat those of a Neovim that was started otherwise.
+--- Adds the methods of a chat to a Neovim that was not started by `open`.
 ---@param nvim Child
 ---@return Chatting
 function M.of(nvim)

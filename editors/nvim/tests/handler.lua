@@ -1,4 +1,4 @@
--- What busted prints: each test as it ends, each failure in full, and a last line with the counts.
+-- The output of busted: each test as it ends, each failure in full, and a last line with the counts.
 local busted = require("busted")
 
 return function()

@@ -1,5 +1,5 @@
---- Real Neovims as child processes, each with a workspace and a state directory of its own, driven
---- over RPC and read from their screens. What a test leaves behind is a failure of that test.
+--- Real Neovims as child processes, each with its own workspace and state directory, driven over RPC and
+--- read from their screens. A test fails if it leaves a process behind.
 
 local M = {}
 
@@ -17,7 +17,7 @@ local function binary()
 end
 M.binary = binary()
 
---- How long a condition may take to come true. Tests share the machine with builds.
+--- How many milliseconds a condition may take to come true. Tests share the machine with builds.
 M.patience = 20000
 
 ---@class Place a workspace with a state directory
@@ -73,7 +73,7 @@ function M.eventually(what, condition, patience)
   return value
 end
 
---- The processes whose environment has a text.
+--- Returns the processes whose environment contains a text.
 ---@param text string
 ---@return { pid: integer, command: string }[]
 function M.processes(text)
@@ -100,7 +100,7 @@ function M.processes(text)
   return found
 end
 
---- The daemons of a place. What one has forked to become something else is none.
+--- Returns the daemons of a place, without children that a daemon has forked and that have not called exec.
 ---@param place Place
 ---@return integer[]
 function M.daemons(place)
@@ -134,9 +134,9 @@ function M.cli(place, ...)
   return vim.system({ M.binary, ... }, { cwd = place.root, env = env, text = true }):wait(30000)
 end
 
----@class Gate what a command waits for
+---@class Gate a file that a command waits for
 ---@field path string
----@field wait string a command of the shell that ends when it is open
+---@field wait string a shell command that waits until the gate is open
 local Gate = {}
 Gate.__index = Gate
 
@@ -148,13 +148,13 @@ function M.gate(place)
   return setmetatable({ place = place, path = path, wait = wait }, Gate)
 end
 
---- Lets what waits go on.
+--- Lets waiting commands continue.
 function Gate:open()
   vim.fn.writefile({}, self.path)
 end
 
---- A script in the place that waits for it, and ends with what it is given. No rule knows what a script
---- does, so an agent's is always asked about.
+--- Writes a script that waits for the gate and exits with its argument. No rule knows what a script does,
+--- so the agent always asks for permission to run it.
 ---@return string command
 function Gate:script()
   vim.fn.writefile({ self.wait .. "; echo built; exit $1" }, self.place.root .. "/wait.sh")
@@ -164,7 +164,7 @@ end
 ---@class Child
 ---@field place Place
 ---@field job integer
----@field ui? integer the job of the terminal that shows it
+---@field ui? integer the job of the attached terminal
 local Child = {}
 Child.__index = Child
 M.Child = Child
@@ -178,8 +178,8 @@ M.Child = Child
 ---@field ui? boolean
 ---@field notify? false
 
---- Starts a Neovim in a place. With `ui` a person sees it: a terminal is attached, as it has to be for
---- what waits for a key. With `notify = false` its way of telling is left as it is, and `told` is empty.
+--- Starts a Neovim in a place. With `ui` a terminal is attached, which prompts that wait for a key need.
+--- With `notify = false`, `vim.notify` is not replaced, and `told` stays empty.
 ---@param place Place
 ---@param opts? ChildOpts
 ---@return Child
@@ -260,7 +260,7 @@ function M.child(place, opts)
   return self
 end
 
---- Runs Lua in it and returns what it returns.
+--- Runs Lua in the child and returns its result.
 ---@param code string
 function Child:lua(code, ...)
   return vim.fn.rpcrequest(self.job, "nvim_exec_lua", code, { ... })
@@ -271,25 +271,25 @@ function Child:cmd(command)
   return self:lua("vim.cmd(...)", command)
 end
 
---- Types keys, as a person does.
+--- Sends keys as typed input.
 ---@param keys string
 function Child:type(keys)
   return vim.fn.rpcrequest(self.job, "nvim_input", keys)
 end
 
---- Runs Lua in it as soon as it takes any, without waiting for that.
+--- Runs Lua in the child once it can, without waiting for the result.
 ---@param code string
 function Child:later(code, ...)
   vim.fn.rpcnotify(self.job, "nvim_exec_lua", code, { ... })
 end
 
---- Whether it waits for a key and does nothing else. It can be asked even then.
+--- Whether the child is blocked waiting for a key. This request works even then.
 ---@return boolean
 function Child:blocked()
   return vim.fn.rpcrequest(self.job, "nvim_get_mode").blocking
 end
 
---- What is on its screen.
+--- Returns the text of the screen.
 ---@return string
 function Child:screen()
   return self:lua([[
@@ -306,13 +306,13 @@ function Child:screen()
   ]])
 end
 
---- The lines of the current buffer.
+--- Returns the text of the current buffer.
 ---@return string
 function Child:text()
   return self:lua("return table.concat(vim.api.nvim_buf_get_lines(0, 0, -1, false), '\\n')")
 end
 
---- Waits until its screen shows a text; `plain` Lua pattern.
+--- Waits until the screen matches a Lua pattern.
 ---@param pattern string
 ---@return string screen
 function Child:sees(pattern)
@@ -327,7 +327,7 @@ function Child:sees(pattern)
   return last
 end
 
---- Everything it was told.
+--- Returns all messages that `vim.notify` got.
 ---@return string
 function Child:told()
   return self:lua([[
@@ -335,7 +335,7 @@ function Child:told()
   ]])
 end
 
---- Waits until it was told something.
+--- Waits until the messages match a pattern.
 ---@param pattern string
 ---@return string
 function Child:hears(pattern)
@@ -350,7 +350,7 @@ function Child:hears(pattern)
   return last
 end
 
---- Waits until an expression of Lua is true in it, and returns its value.
+--- Waits until a Lua expression is true in the child, and returns its value.
 ---@param code string
 function Child:eventually(code, ...)
   local arguments = { ... }
@@ -365,7 +365,7 @@ function Child:eventually(code, ...)
   return value
 end
 
---- Starts a task in it and returns its id.
+--- Starts a task from the child and returns its id.
 ---@param command string|string[]
 ---@param opts? table
 ---@return string
@@ -375,7 +375,7 @@ function Child:spawn(command, opts)
   return self:eventually("_G.handle.id or (_G.handle.error and error(_G.handle.error.message))")
 end
 
---- The state it knows of a task.
+--- Returns a task as the child knows it.
 ---@param id string
 ---@return table?
 function Child:task(id)
@@ -383,7 +383,7 @@ function Child:task(id)
   return task ~= vim.NIL and task or nil
 end
 
---- What it wrote as errors to the log of its language servers.
+--- Returns the log of the child's LSP clients.
 ---@return string
 function Child:log()
   local path = self.place.dir .. "/home/state/nvim/lsp.log"
@@ -395,7 +395,7 @@ function Child:log()
   return text
 end
 
---- Ends it as a person does.
+--- Quits the child with `:qall!`.
 function Child:quit()
   if self.job then
     pcall(vim.fn.rpcnotify, self.job, "nvim_command", "qall!")
@@ -415,7 +415,7 @@ function Child:close_ui()
   end
 end
 
---- Ends it as a crash does.
+--- Kills the child, as in a crash.
 function Child:kill()
   vim.uv.kill(self.pid, "sigkill")
   vim.fn.jobwait({ self.job }, 10000)
@@ -423,12 +423,12 @@ function Child:kill()
   self:close_ui()
 end
 
---- Ends everything of a test, and says what would not end.
+--- Ends all children and tasks of a test, and fails if errors occurred or processes are left.
 function M.clean()
   local faults = {}
   for _, child in ipairs(children) do
     if child.job then
-      -- What waits for a key would answer nothing else.
+      -- A child that waits for a key answers no other request.
       local alive, blocked = pcall(child.blocked, child)
       if alive and blocked then
         child:type("<CR>")

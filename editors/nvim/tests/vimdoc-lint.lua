@@ -1,5 +1,5 @@
--- nvim --clean --headless -l tests/vimdoc-lint.lua doc/*.txt: what is wrong with help files: what
--- Neovim's own grammar cannot read, lines too long for a window, links that lead nowhere.
+-- nvim --clean --headless -l tests/vimdoc-lint.lua doc/*.txt: reports errors in help files: text that
+-- Neovim's grammar cannot parse, lines too long for a window, links without a target.
 local faults = {}
 local tags, links = {}, {}
 for _, file in ipairs(vim.fn.glob(vim.env.VIMRUNTIME .. "/doc/tags", false, true)) do

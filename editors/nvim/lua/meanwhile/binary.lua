@@ -1,5 +1,5 @@
---- Which `meanwhile` is started: the one of the setting, else the one beside the plugin, else the one
---- on the PATH, else cargo's. Never starts a daemon and never installs anything.
+--- Finds the `meanwhile` to start: that of the option `binary`, else the one beside the plugin, else that on
+--- the PATH, else cargo's. Never starts a daemon and never installs anything.
 
 local M = {}
 
@@ -24,7 +24,7 @@ end
 --- Finds the program, without running it.
 ---@param configured? string the option `binary`
 ---@return meanwhile.Binary?
----@return string? why not, and what mends it
+---@return string? problem the reason, and how to fix it
 function M.find(configured)
   if configured then
     local path = vim.fn.expand(configured) --[[@as string]]
@@ -52,7 +52,7 @@ end
 ---@param path string
 ---@param out vim.SystemCompleted
 ---@return string? version
----@return string? why not, and what mends it
+---@return string? problem the reason, and how to fix it
 function M.judge(path, out)
   local version = (out.stdout or ""):match("^meanwhile (%d+%.%d+%.%d+%S*)")
   if not version then

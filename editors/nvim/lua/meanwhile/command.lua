@@ -92,7 +92,7 @@ end
 local switches =
   vim.split("++label= ++cwd= ++deadline= ++queue= ++slot= ++on= ++pty ++pipe ++open", " ")
 
---- Splits `++label=x ++pty make -j4` into options and the command.
+--- Splits text such as `++label=x ++pty make -j4` into options and the command.
 ---@param rest string
 ---@return table? opts
 ---@return string command_or_problem

@@ -68,7 +68,7 @@ function M.time(text)
   return math.floor(seconds * 1000 + 0.5)
 end
 
---- Now, in milliseconds since 1970.
+--- The current time, in milliseconds since 1970.
 ---@return number
 function M.now()
   local seconds, micros = vim.uv.gettimeofday()
@@ -91,7 +91,7 @@ end
 function M.one_line(text)
   local line = vim.trim((text:gsub("%s+", " ")))
   line = line:gsub("[%z\1-\31\127]", "\u{fffd}")
-  -- U+200B-U+200F, U+202A-U+202E, U+2060-U+2069
+  -- U+200B-U+200F and U+202A-U+202E, then U+2060-U+2069
   line = line:gsub("\226\128[\139-\143\170-\174]", "\u{fffd}")
   return (line:gsub("\226\129[\160-\169]", "\u{fffd}"))
 end

@@ -6,7 +6,7 @@ local format = require("meanwhile.format")
 
 local M = {}
 
----@class meanwhile.Thing a stretch of time or a moment, with its times in milliseconds since 1970
+---@class meanwhile.Thing a segment, mark or gap, with its times in milliseconds since 1970
 ---@field piece meanwhile.Piece
 ---@field from number
 ---@field to? number absent while it continues
@@ -177,7 +177,7 @@ end
 ---@field icons? "unicode"|"ascii"
 ---@field offset? number seconds that local time is ahead of UTC
 
---- Cells of one lane, to be joined.
+--- The cells of one line of the picture, to be joined.
 ---@param width integer
 local function row(width)
   local cells, groups = {}, {}
@@ -256,7 +256,7 @@ end
 ---@return string[] lines
 ---@return meanwhile.Span[] spans
 ---@return (meanwhile.Lane|false)[] rows the lane of each line
----@return { label: integer, width: integer } layout columns of the names, and of the lanes
+---@return { label: integer, width: integer } layout the columns of the labels and of the lanes
 function M.draw(picture, opts)
   local icons = opts.icons or "unicode"
   local set, drawn = signs[icons], looks[icons]

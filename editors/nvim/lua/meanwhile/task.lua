@@ -106,7 +106,7 @@ function Handle:on_exit(fn)
 end
 
 --- Waits for the end of the task while Neovim handles events; CTRL-C stops only the waiting.
----@param timeout? integer milliseconds; default: for ever
+---@param timeout? integer milliseconds; default: no limit
 ---@return meanwhile.Task? task nil if it never started or the wait timed out
 ---@return meanwhile.Error? err
 function Handle:wait(timeout)

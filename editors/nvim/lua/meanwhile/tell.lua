@@ -66,7 +66,7 @@ local levels = {
 }
 
 ---@param task meanwhile.Task
----@param name integer the width that its name may have
+---@param name integer the maximum width of its name
 ---@return string
 local function sentence(task, name)
   return ("%s %s"):format(format.cut(format.name(task), name), format.ending(task))

@@ -263,7 +263,7 @@ local diff_lines = 16
 ---@param icons "unicode"|"ascii"
 ---@param previous? meanwhile.Item
 ---@return string[] lines
----@return meanwhile.Span[] spans with lines from 0
+---@return meanwhile.Span[] spans with line numbers from 0
 function M.render(item, find, icons, previous)
   local set = marks[icons]
   item.stale, item.stood = false, standing(item, find)

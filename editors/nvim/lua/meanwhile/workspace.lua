@@ -19,8 +19,8 @@ local M = {}
 ---@field tasks table<string, meanwhile.Task>
 ---@field undelivered table<string, integer>
 ---@field fetched boolean whether the list has been fetched once
----@field efm table<string, string> the errorformat by task id
----@field seen_failures integer failures since the person last looked
+---@field efm table<string, string> errorformats by task id
+---@field seen_failures integer failed tasks since the person last looked at the list or an output
 ---@field latest? string the task that was started or ended last
 ---@field ask? fun(params: table): any, table? answers the daemon's requests for permission
 ---@field private stopped table<string, true|meanwhile.Task> tasks stopped from here; the ended task, if
@@ -159,7 +159,7 @@ function Workspace:absorb(task, notification)
   if old and format.ended(old) and not format.ended(task) then
     return
   end
-  -- A step that became a task does not become a step again.
+  -- Once a step has become a background task, an older message does not make it a step again.
   if old and not format.is_step(old) then
     task.role = nil
   end
@@ -366,7 +366,7 @@ end
 --- out: a task gets those only if they are passed to it by name.
 ---@param started table<string, string>
 ---@param now table<string, string>
----@param secrets string[] the variables that hold keys, as the daemon names them
+---@param secrets string[] the names of variables with keys, from the daemon
 ---@return table<string, any> env
 function M.changed_environment(started, now, secrets)
   local env = {}
@@ -387,7 +387,7 @@ function M.changed_environment(started, now, secrets)
 end
 
 --- Starts a task. With the client token, a repeated request does not start a second task.
----@param params table as `task/spawn` has them
+---@param params table the parameters of `task/spawn`
 ---@param done fun(err?: meanwhile.Error, task?: meanwhile.Task)
 function Workspace:spawn(params, done)
   params.clientToken = params.clientToken

@@ -45,7 +45,7 @@ expect = ["<background-results>", "[bg:{{build}}] exited 3"]
 text = "The build failed."
 ]==])
     nvim:ask("Build it")
-    -- Why it is asked takes two lines here, and every answer is in sight all the same.
+    -- The reason takes two lines here, and all options are still visible.
     nvim:sees("May the agent .*sh wait.sh.*1  Allow\n.*3  Reject")
     nvim:says("waits for permission")
     nvim:type("1<CR>")
@@ -71,7 +71,7 @@ text = "The build failed."
     assert.truthy(text:find(way, 1, true), text)
     assert.is_nil(text:find("No human input", 1, true), "that is for the model")
     nvim:says("in the background, exit 3  " .. task.id)
-    -- Where a result is said, its output is one key away.
+    -- <CR> on a result opens its output.
     nvim:cmd("Meanwhile chat")
     nvim:type("<C-w>k/bg:<CR><CR>")
     nvim:sees("exited 3 after")
@@ -115,7 +115,7 @@ text = "Changed."
 
   local proposed = "ONE\ntwo\nthree\nfour\nfive\nsix\nSEVEN\n"
 
-  --- A chat whose agent wants to change two parts of a file, or to write another text.
+  --- Opens a chat whose agent wants to change two parts of a file, or to write `content`.
   local function editing(expect, content)
     local edited = { path = "src/notes.txt", content = content or proposed }
     vim.fn.mkdir(place.root .. "/src", "p")
@@ -150,16 +150,16 @@ text = "As you say."
     nvim:type("do")
     nvim:eventually("vim.fn.getline('.') == 'seven'")
     assert.equal("one two three four five six seven", notes(), "nothing is written before")
-    -- Back to the question, and what was taken back stays so.
+    -- Back at the question, the edit is kept.
     nvim:type("q")
     nvim:eventually("#vim.api.nvim_list_tabpages() == 1")
     nvim:type("d")
     nvim:eventually("vim.wo.diff and vim.fn.getline(7) == 'seven'")
-    -- What writes all that was changed is not an answer.
+    -- `:wa` is not an answer.
     nvim:type(":wa<CR>")
     nvim:hears("ZZ allows it")
     assert.equal("one two three four five six seven", notes())
-    -- Read again, it is what was proposed.
+    -- `:e!` restores the proposal.
     nvim:type(":e!<CR>")
     nvim:eventually("vim.fn.getline(7) == 'SEVEN'")
     nvim:type("Gdo")
@@ -211,7 +211,7 @@ text = "As you say."
     nvim:sees("May the agent write src/notes.txt%?")
     nvim:cmd("Meanwhile chat")
     nvim:eventually("vim.bo.filetype == 'meanwhile-prompt'")
-    -- A key is never an answer by chance.
+    -- <CR> does not answer unless the cursor is on an option.
     nvim:type("<CR>")
     nvim:type("<C-w>k")
     nvim:eventually("vim.bo.filetype == 'meanwhile-question'")
@@ -277,7 +277,7 @@ text = "After it."
 ]==] .. chats.call({ command = "touch asked" }))
     nvim:ask("Ask me")
     nvim:sees("May the agent ")
-    -- As another client of the session does.
+    -- Cancel as another client of the session would.
     nvim:lua(
       [[
       local connection = require("meanwhile.workspace").get().connection
@@ -361,7 +361,7 @@ hold = "/none"
     local task =
       nvim:eventually("select(2, next(require('meanwhile.workspace').get().tasks)) or nil")
     assert.same({ "exited", 7, "step" }, { task.state, task.exit.code, task.role })
-    -- A step stands in no list.
+    -- No list contains a step.
     nvim:eventually("require('meanwhile.workspace').get().fetched")
     assert.same({}, nvim:lua("return require('meanwhile').list()"))
     nvim:ask("Go on")
@@ -374,7 +374,7 @@ hold = "/none"
     nvim:says("Cancelled%. Background tasks go on")
     assert.equal("", nvim:told())
     assert.equal("", nvim:lua("return require('meanwhile').statusline()"))
-    -- By its id everything works.
+    -- Its id can be used in commands.
     nvim:cmd("Meanwhile output " .. task.id)
     nvim:sees("exited 7 after")
   end)
@@ -413,7 +413,7 @@ text = "Still here."
     harness.eventually("another daemon", function()
       return nvim:lua("return require('meanwhile.workspace').get().connection.restarts") == 1
     end)
-    -- The window is full of it again.
+    -- The transcript fills the window again.
     nvim:sees("▌ you.*Remember this.*▌ agent.*Remembered%.")
     local text = nvim:says("Remembered%.")
     assert.equal(1, select(2, text:gsub("Remember this", "")), text)
@@ -421,7 +421,7 @@ text = "Still here."
     nvim:says("Still here%.")
     local session = nvim:session()
     nvim:kill()
-    -- The conversation goes on where it was, and another one begins where the person wants that.
+    -- A new Neovim continues the conversation, and `:Meanwhile! chat` starts another one.
     local again = chats.of(harness.child(place, nvim.opts))
     again:cmd("Meanwhile chat")
     local there = again:says("Still here%.")
@@ -455,7 +455,7 @@ text = "Ours."
     other:cmd("Meanwhile chat")
     other:says("Hello.*Mine%.")
     other:sees("process " .. "%d+ has it open, idle")
-    -- What is written is not lost where it cannot be sent.
+    -- A prompt that cannot be sent is kept.
     other:ask("From here")
     other:hears("has this session: `:Meanwhile! chat`")
     assert.equal("From here", other:text())
@@ -475,7 +475,7 @@ text = "Ours."
     other:type("<CR>")
     other:says("From here.*Ours%.")
     other:sees("idle · script")
-    -- Its session is found by its completion.
+    -- Command-line completion finds the session.
     other:type("<Esc>:Meanwhile chat " .. session:sub(1, 4) .. "<Tab>")
     other:sees(":Meanwhile chat " .. session:gsub("%-", "%%-"))
     other:type("<Esc>")
@@ -487,21 +487,21 @@ text = "Ours."
       local env = chats.model(place, '[[turn]]\ntext = "hi"\n')
       local nvim = harness.child(place, { env = env, columns = 80 })
       nvim:cmd("Meanwhile chat")
-      -- At 80 columns a window at the side would leave none.
+      -- At 80 columns the chat opens below: at the side it would leave no room for the code.
       assert.equal(80, nvim:lua("return vim.api.nvim_win_get_width(vim.fn.win_getid(1))"))
       nvim:type("ihalf a thought")
       nvim:eventually("vim.fn.getline(1) == 'half a thought'")
       nvim:later("vim.cmd('qa')")
       vim.fn.jobwait({ nvim.job }, 10000)
       nvim.job = nil
-      -- With room for both it stands beside the code, a little narrower than is set.
+      -- At 120 columns it opens beside the code, narrower than the option says.
       local again = harness.child(place, { env = env, columns = 120 })
       again:cmd("Meanwhile chat")
       assert.equal(59, again:lua("return vim.api.nvim_win_get_width(0)"))
       again:eventually("vim.fn.getline(1) == 'half a thought'")
       again:type("<CR>")
       again:sees("hi")
-      -- It was sent: it does not come back, whatever becomes of Neovim.
+      -- A sent prompt does not come back, even after Neovim is killed.
       again:kill()
       local last = harness.child(place, { env = env })
       last:cmd("Meanwhile chat")
@@ -533,7 +533,7 @@ text = "Ours."
     nvim:cmd("Meanwhile chat")
     nvim:type("ihalf a thought<Esc>")
     nvim:eventually("vim.fn.getline(1) == 'half a thought'")
-    -- A file in the place of the directory: nothing can be written there.
+    -- A file instead of the directory, so that the draft cannot be written.
     nvim:lua("vim.fn.mkdir(vim.fn.stdpath('state'), 'p')")
     nvim:lua("vim.fn.delete(vim.fn.stdpath('state') .. '/meanwhile', 'rf')")
     nvim:lua("vim.fn.writefile({}, vim.fn.stdpath('state') .. '/meanwhile')")
@@ -547,9 +547,9 @@ text = "Ours."
     nvim:sees("idle")
     nvim:ask("Anybody there?")
     nvim:says("MEANWHILE_MODEL")
-    -- What was written is not lost.
+    -- The prompt is kept.
     assert.equal("Anybody there?", nvim:text())
-    -- Tasks work without one.
+    -- Tasks work without a model.
     nvim:spawn("exit 0")
     nvim:hears("exited 0")
   end)
@@ -588,7 +588,7 @@ text = "It is done."
     nvim:type("q++")
     local session = nvim:session()
     nvim:quit()
-    -- A past session, by the beginning of its id.
+    -- A past session, by the first characters of its id.
     local again = harness.child(place, { columns = 120, env = chats.model(place, "") })
     again:cmd("Meanwhile timeline " .. session:sub(1, 6))
     screen = again:sees("queue[^\n]*◆")

@@ -17,7 +17,7 @@ describe("a buffer of this client", function()
       { "chat", "meanwhile-prompt", "Ask for something below" },
     }) do
       local name, filetype = case[1], case[2]
-      -- The next use comes at once, or later.
+      -- Open the buffer again at once, or later.
       for _, between in ipairs({ "bdelete! | Meanwhile " .. name, "bdelete!" }) do
         nvim:cmd("Meanwhile " .. name)
         nvim:sees(case[3])
@@ -32,7 +32,7 @@ describe("a buffer of this client", function()
         nvim:type("q")
         nvim:eventually("vim.bo.filetype == ...", filetype)
       end
-      -- Nothing of it is left, whether it was deleted or wiped out.
+      -- No buffer is left, whether it was deleted or wiped out.
       nvim:cmd("silent! wincmd o | bdelete!")
       nvim:eventually([[#vim.tbl_filter(function(buf)
         return vim.api.nvim_buf_get_name(buf):find("^meanwhile://") ~= nil
@@ -59,7 +59,7 @@ describe("a buffer of this client", function()
       return require("meanwhile.workspace").get().connection.state
     ]])
     )
-    -- One that is open is there when the daemon is.
+    -- An output that is already open loads once the daemon runs.
     nvim:lua("require('meanwhile').setup({ binary = '/none' })")
     nvim:type("<CR>")
     nvim:sees("%[`/none` does not exist")
@@ -106,7 +106,7 @@ describe("a buffer of this client", function()
     local name = nvim:lua("return vim.fn.bufname()")
     local new = name:match("%x+$")
     assert.equal("job", nvim:task(new).label)
-    -- What the first one was looked through with, and as wished for at the end of each.
+    -- The new task has the old one's errorformat and fills the list at its end.
     nvim:eventually("#vim.fn.getqflist() == 1")
     assert.equal("no such thing", nvim:lua("return vim.fn.getqflist()[1].text"))
   end)

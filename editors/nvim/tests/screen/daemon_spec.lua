@@ -1,6 +1,6 @@
 local harness = require("harness")
 
---- A program in a place that stands for `meanwhile`.
+--- Writes a program that takes the role of `meanwhile`.
 ---@param place Place
 ---@param body string
 ---@return string path
@@ -77,7 +77,7 @@ describe("the daemon", function()
     harness.eventually("no daemon left", function()
       return #harness.daemons(place) == 0
     end)
-    -- The reload: the list has it, running, and its end is told.
+    -- A new Neovim lists the running task and reports its end.
     local again = harness.child(place)
     again:cmd("Meanwhile list")
     again:sees("● running.*kept")
@@ -114,7 +114,7 @@ describe("the daemon", function()
     assert.truthy(told:find("ended 6 times within a minute %(exit code 3%)"), told)
     assert.truthy(told:find(":Meanwhile restart", 1, true))
     assert.equal(6, #vim.fn.readfile(place.dir .. "/starts"))
-    -- The person mends it, without starting Neovim again.
+    -- The person fixes the option without restarting Neovim.
     nvim:lua("require('meanwhile').setup({ binary = ... })", harness.binary)
     nvim:cmd("Meanwhile restart")
     nvim:sees("No tasks yet")
@@ -136,7 +136,7 @@ describe("the daemon", function()
       nvim:cmd("Meanwhile run make")
       nvim:hears(case[2])
       assert.truthy(nvim:told():find("vim.g.meanwhile", 1, true), "the setting is named")
-      -- Mended, and the next command works.
+      -- Once the option is fixed, the next command works.
       nvim:lua("require('meanwhile').setup({ binary = ... })", harness.binary)
       nvim:cmd("Meanwhile run echo mended")
       nvim:hears("echo mended exited 0")
@@ -258,7 +258,7 @@ describe("the daemon", function()
       assert.truthy(text:find(expected), expected .. "\n" .. text)
     end
     assert.is_nil(text:find("ERROR"), text)
-    -- What could be better stands with what mends it, and is all there is to warn of.
+    -- Each warning of the doctor has advice, and there are no other warnings.
     local warned = 0
     for _ in text:gmatch("WARNING") do
       warned = warned + 1

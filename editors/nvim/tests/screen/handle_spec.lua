@@ -30,7 +30,7 @@ describe("a handle", function()
     nvim:lua([[
       _G.handle:on_exit(function(task, err) _G.called = { task == nil, err.code, err.message } end)
     ]])
-    -- The daemon dies and stays away while the task ends, and another client forgets it.
+    -- No daemon runs here while the task ends and another client removes it.
     nvim:lua("require('meanwhile').setup({ binary = '/none' })")
     vim.uv.kill(harness.daemons(place)[1], "sigkill")
     nvim:eventually("require('meanwhile.workspace').get().connection.state == 'failed'")

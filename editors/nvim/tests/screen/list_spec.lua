@@ -34,10 +34,10 @@ describe("the list", function()
     nvim:type("r")
     nvim:sees("1 running.*2 in all")
     nvim:sees("● running.*job")
-    -- The cursor stayed on the stopped one.
+    -- The cursor has stayed on the stopped task.
     nvim:type("gg/running  <CR><CR>")
     nvim:sees("once")
-    -- The output takes its lines from the code.
+    -- The output window takes its lines from the code, so the list is still visible.
     nvim:sees("1 running, 0 failed, 2 in all")
     assert.truthy(nvim:lua("return vim.api.nvim_buf_get_name(0)"):find("meanwhile://output/"))
     nvim:type("q")
@@ -109,7 +109,7 @@ describe("the list", function()
     nvim:spawn("sleep 300", { label = "last" })
     nvim:cmd("Meanwhile list")
     nvim:sees("1 running, 0 failed, 501 in all")
-    -- A whole drawing with everything in it, and keys in between, in time of the processor.
+    -- The CPU time of redrawing everything, with keys in between.
     local took = nvim:lua([[
       local workspace = require("meanwhile.workspace").get()
       local from = os.clock()
@@ -134,7 +134,7 @@ describe("the list", function()
       vim.trim(harness.cli(place, "spawn", "--label", "shell", "--", "sleep", "300").stdout)
     nvim:sees("shell")
     other:eventually("require('meanwhile.workspace').get().tasks[...] ~= nil", made)
-    -- One stops what the other started, and both know.
+    -- One Neovim stops the task of the other, and both show it.
     nvim:cmd("Meanwhile stop " .. id)
     other:eventually("require('meanwhile.workspace').get().tasks[...].state == 'stopped'", id)
   end)

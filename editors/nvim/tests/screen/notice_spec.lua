@@ -7,7 +7,7 @@ describe("a notice", function()
   end)
   after_each(harness.clean)
 
-  --- Lua that has a child told of the ends of some tasks at once.
+  --- Lua for a child that reports the ends of some tasks at once.
   local ends = [[
     for _, end_ in ipairs(...) do
       require("meanwhile.tell").ended({
@@ -21,7 +21,7 @@ describe("a notice", function()
     end
   ]]
 
-  --- Waits until it has said something, and fails where it waits for a key.
+  --- Waits for a message, and fails if the child then waits for a key.
   local function hears(nvim, text)
     local said = place.dir .. "/said"
     vim.fn.delete(said)
@@ -52,7 +52,7 @@ describe("a notice", function()
       },
       { vim.fn["repeat"]({ { "make", 1 } }, 9), "9 tasks ended, 9 of them failed", true },
     }) do
-      -- As it is for who has no plugin that shows messages.
+      -- With Neovim's own `vim.notify`, without a plugin for messages.
       local nvim = harness.child(place, { ui = true, notify = false, columns = 100 })
       nvim:type("i")
       nvim:eventually("vim.fn.mode() == 'i'")
@@ -60,7 +60,7 @@ describe("a notice", function()
       hears(nvim, case[2])
       nvim:type("typed on")
       nvim:eventually("vim.fn.getline(1) == 'typed on'")
-      -- It is as bad as the worst of them.
+      -- The level is that of the worst end.
       assert.equal(case[3], nvim:lua("return vim.v.errmsg ~= ''"))
       nvim:quit()
     end
@@ -117,7 +117,7 @@ describe("a notice", function()
     nvim:spawn("sleep 1.1", { label = "first" })
     nvim:spawn("sleep 1.2", { label = "second" })
     nvim:eventually("#_G.events == 8")
-    -- What was asked for later is told later: nothing of it came before.
+    -- Without the focus no message may come before `FocusGained`.
     nvim:lua("vim.wait(300, function() return #_G.told > 0 end)")
     assert.equal("", nvim:told())
     nvim:cmd("doautocmd FocusGained")
@@ -153,7 +153,7 @@ describe("a notice", function()
     nvim:eventually("require('meanwhile.workspace').get().connection.restarts == 1")
     nvim:cmd("Meanwhile run ++label=second exit 5")
     nvim:hears("second exited 5")
-    -- It is also the one that is meant where none is named.
+    -- `:Meanwhile output` without an id takes this task too.
     nvim:cmd("Meanwhile output")
     nvim:sees("second · exit 5")
   end)
@@ -177,7 +177,7 @@ describe("a notice", function()
     local nvim = harness.child(place)
     local gate = harness.gate(place)
     nvim:spawn(gate.wait .. "; exit 6", { label = "job" })
-    -- The daemon hears of the stop only when the task has ended.
+    -- The stop request reaches the daemon only after the task has ended.
     local failure = nvim:lua(
       [[
       local gate = ...

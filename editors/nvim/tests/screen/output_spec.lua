@@ -8,7 +8,7 @@ describe("the output", function()
   end)
   after_each(harness.clean)
 
-  --- Waits until the buffer has a text, and returns all of it.
+  --- Waits until the buffer matches a pattern, and returns its text.
   local function has(pattern)
     return nvim:eventually(
       [[(function(pattern)
@@ -19,7 +19,7 @@ describe("the output", function()
     )
   end
 
-  --- Waits until its last lines have a text. Costs little, however long it is.
+  --- Waits until the last lines match a pattern; fast even for a long buffer.
   local function ends(pattern)
     return nvim:eventually(
       [[(function(pattern)
@@ -37,7 +37,7 @@ describe("the output", function()
     nvim:cmd("Meanwhile output")
     local text = has("exited 2 after")
     assert.truthy(text:find("^a red b\n99%%\n%[exited 2 after"), text)
-    -- The cell of the word is drawn in another colour than the one before it.
+    -- The cell of the word has another colour than the cell before it.
     nvim:eventually([[(function()
       vim.cmd("redraw")
       local info = vim.fn.getwininfo(vim.api.nvim_get_current_win())[1]
@@ -48,7 +48,7 @@ describe("the output", function()
 
   it("has the size of the window that shows it, and of the one looked at last", function()
     local wait = "while :; do sleep 0.05; done"
-    -- It may get its size before it can be told of another.
+    -- The task may get its size before its trap for changes is set.
     local id = nvim:spawn("trap 'stty size' WINCH; echo ready; stty size; " .. wait, { pty = true })
     nvim:cmd("Meanwhile output")
     has("ready")
@@ -57,7 +57,7 @@ describe("the output", function()
     has(nvim:lua("return " .. size))
     nvim:cmd("resize 7")
     has(nvim:lua("return " .. size) .. "\n")
-    -- Another client looks at it, and then this one again.
+    -- Another client resizes the terminal, then this one gets the focus again.
     nvim:lua(
       [[require("meanwhile.workspace").get():request("task/resize",
         { id = ..., rows = 33, cols = 44 }, function() end)]],
@@ -67,7 +67,7 @@ describe("the output", function()
     nvim:cmd("doautocmd FocusGained")
     local last = nvim:lua("return " .. size)
     has("33 44\n" .. last)
-    -- The next begins with it.
+    -- The next task starts with this size.
     nvim:spawn("stty size", { pty = true })
     nvim:hears("stty size exited")
     nvim:cmd("Meanwhile output")
@@ -106,7 +106,7 @@ describe("the output", function()
     assert.equal(3, after("doautocmd WinEnter"))
     assert.equal("failed", nvim:lua("return require('meanwhile.workspace').get().connection.state"))
     assert.equal(told, nvim:told())
-    -- The next daemon gets the size that it has by then.
+    -- The next daemon gets the current size.
     nvim:lua("require('meanwhile').setup({ binary = ... })", harness.binary)
     nvim:cmd("Meanwhile restart")
     nvim:eventually("_G.sizes == 4")
@@ -134,7 +134,7 @@ describe("the output", function()
     gate:open()
     local text = has("exited 0 after")
     assert.truthy(text:find("^first\nsecond\n%[exited 0"), text)
-    -- Nothing came twice, and the cursor is with the end.
+    -- No output came twice, and the cursor is at the end.
     assert.equal(1, select(2, text:gsub("second", "")))
     nvim:eventually("vim.fn.line('.') >= 2")
     nvim:sees("echo first; until .* · exit 0")
@@ -163,8 +163,8 @@ describe("the output", function()
     local id = nvim:spawn("seq 1 12700000; echo the end")
     nvim:eventually([[require("meanwhile.workspace").get().tasks[...].state == "exited"]], id)
     assert.truthy(nvim:task(id).output.total > 100e6)
-    -- The longest work in one piece, in which Neovim did nothing else. In time of the processor, since
-    -- the machine may be busy with something else.
+    -- Measure the longest time that Neovim did not process events. In CPU time, since the machine may be
+    -- busy with something else.
     nvim:lua([[
       _G.worst, _G.last = 0, os.clock()
       local timer = vim.uv.new_timer()
@@ -188,7 +188,7 @@ describe("the output", function()
     assert.truthy(worst < 200, ("Neovim stood still for %d ms"):format(worst))
   end)
 
-  --- Records what every terminal is given, and returns what was, without the notes of this client.
+  --- Records what is written to the terminals. Returns a function for it, without the plugin's notes.
   local function recorded()
     nvim:lua([[
       _G.given = {}
@@ -232,7 +232,7 @@ describe("the output", function()
     nvim:eventually([[require("meanwhile.workspace").get().tasks[...].state == "exited"]], id)
     nvim:cmd("Meanwhile output " .. id)
     ends("the end\n%[exited 0")
-    -- The second `o` comes while the first read of the other is on its way.
+    -- The second `o` comes while the first read of the other terminal is pending.
     local given = recorded()
     nvim:lua([[
       local workspace = require("meanwhile.workspace").get()
@@ -264,13 +264,13 @@ describe("the output", function()
 
   it("skips a flood that no eye can follow, and ends with its end", function()
     local gate = harness.gate(place)
-    -- Long lines: it is the bytes that are too many for us, and lines cost Neovim's terminal most.
+    -- Long lines: the test needs many bytes, and lines cost Neovim's terminal the most time.
     nvim:spawn("echo ready; " .. gate.wait .. "; seq -f %060.0f 1 1200000; echo flooded")
     nvim:cmd("Meanwhile output")
     has("ready")
     gate:open()
     ends("flooded\n%[exited 0")
-    -- Where numbers are missing, a line says so; what has scrolled out of the buffer is another matter.
+    -- A note marks each place where numbers are missing, except those that have scrolled out of the buffer.
     local missing = nvim:lua([[
       local function is_note(line)
         return line ~= nil
@@ -316,7 +316,7 @@ describe("the output", function()
   it("fills the quickfix list by the command, whatever buffer is the current one", function()
     vim.fn.mkdir(place.root .. "/src", "p")
     vim.fn.writefile({ "one", "two", "three" }, place.root .. "/src/main.x")
-    -- A compiler of the name of one that is known, with colours and the line ends of a terminal.
+    -- A compiler with a known name, with colours and a terminal's line endings.
     local gcc = place.root .. "/gcc"
     local said = "printf 'noise\\n\\033[31mmain.x:2:5: error: no such thing\\033[0m\\n'; exit 1"
     vim.fn.writefile({ "#!/bin/sh", said }, gcc)
@@ -343,7 +343,7 @@ describe("the output", function()
     local first, second = "dir/main.x|2|one", "main.x|3|two"
     local id = nvim:spawn(("printf '%%s\\n' '%s' '%s'; exit 1"):format(first, second))
     nvim:hears("exited 1")
-    -- What is looked at begins within the first line, and then right with the second.
+    -- The part that is read starts within the first line, then exactly at the second.
     for _, most in ipairs({ #second + 5, #second + 1 }) do
       nvim:lua("require('meanwhile.quickfix').most = ...", most)
       nvim:cmd("Meanwhile quickfix " .. id)

@@ -37,7 +37,7 @@ describe(":Meanwhile run", function()
     nvim:hears("tests exited 7 after")
     nvim:sees("✗ 1|")
     assert.equal(vim.log.levels.ERROR, nvim:lua("return _G.told[1].level"))
-    -- Who looks at the list has seen it.
+    -- Opening the list marks the failure as seen.
     nvim:cmd("Meanwhile list")
     assert.equal("", nvim:lua("return require('meanwhile').statusline()"))
   end)
@@ -66,7 +66,7 @@ describe(":Meanwhile run", function()
     nvim:eventually("#_G.events == 1")
     nvim:type(":Meanwhile stop ser<Tab><CR>")
     nvim:hears("server stopped by client after")
-    -- The stop has said it; the end says nothing more.
+    -- The stop has reported the end, so there is no second message.
     assert.equal(1, nvim:lua("return #_G.told"))
   end)
 
@@ -127,7 +127,7 @@ describe(":Meanwhile run", function()
     }, place.dir .. "/home/config/meanwhile/config.toml")
     nvim:cmd("Meanwhile list | wincmd w")
     nvim:sees("No tasks yet")
-    -- A daemon that begins slowly completes nothing yet.
+    -- Completion needs the daemon, which may start slowly.
     nvim:eventually("require('meanwhile.workspace').get().connection.state == 'ready'")
     nvim:type(":Meanwhile run ++on=f<Tab>")
     nvim:sees(":Meanwhile run %+%+on=far")
@@ -149,7 +149,7 @@ describe(":Meanwhile run", function()
     nvim:sees("● queued .* 1st for one, behind %x+ sleep 300")
     nvim:cmd("Meanwhile! stop")
     nvim:quit()
-    -- What looks after a place stays for a while.
+    -- The courier of a place keeps running for a while: stop it.
     for _, process in ipairs(harness.processes("MEANWHILE_STATE_DIR=" .. place.dir)) do
       if process.command:find(" courier ") then
         vim.uv.kill(process.pid, "sigterm")

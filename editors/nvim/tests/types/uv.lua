@@ -1,5 +1,5 @@
 ---@meta
--- What the plugin uses of libuv, for the type checker: Neovim's runtime only names its class.
+-- The part of libuv that the plugin uses, for the type checker: Neovim's runtime only names the class.
 
 ---@class uv.uv_timer_t
 ---@field start fun(self: uv.uv_timer_t, timeout: integer, again: integer, fn: fun())

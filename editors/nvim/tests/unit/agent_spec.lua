@@ -1,7 +1,7 @@
 local lanes = require("meanwhile.lanes")
 local transcript = require("meanwhile.transcript")
 
---- A time so many seconds after a fixed one.
+--- Returns the time that many seconds after a fixed one.
 ---@param seconds number
 local function at(seconds)
   return ("2026-11-22T10:00:%06.3fZ"):format(seconds)
@@ -9,7 +9,7 @@ end
 
 local zero = require("meanwhile.format").time(at(0))
 
---- How a task stands in the daemon's words; without a code it runs.
+--- Returns a task's `shown` as the daemon sends it; without a code the task is running.
 ---@param title string
 ---@param code? integer
 local function shown(title, code)
@@ -24,7 +24,7 @@ local function lane(key, kind, label)
   return { type = "lane", key = key, kind = kind, label = label or key }
 end
 
---- A stretch of time, in seconds after that time.
+--- Returns a segment; times are in seconds after the fixed time.
 ---@param in_lane string
 ---@param kind string
 ---@param look string
@@ -47,7 +47,7 @@ local function segment(in_lane, kind, look, from, to, more)
 end
 
 --- A session: call 1 starts a build (10 s) and tests (fail at 6 s), call 2 thinks from 4 to 7,
---- call 3 begins at 8 and carries the tests, the turn ends, the build's end wakes it at 12.
+--- call 3 starts at 8 with the result of the tests, the turn ends, the build's end wakes the agent at 12.
 local function session()
   local enters =
     { type = "mark", lane = "agent", kind = "enters", label = "Call 3 takes in 1 result" }
@@ -91,7 +91,7 @@ describe("the lanes", function()
 
   it("show calls, bars, the queue and where each result entered", function()
     local text, _, rows = draw(session())
-    -- 52 columns for 13 s are four for a second.
+    -- 52 columns for 13 s are four columns per second.
     assert.equal(
       table.concat({
         "           10:00:00            10:00:05            10:00:10",
@@ -225,7 +225,7 @@ describe("the transcript", function()
     }
   end
 
-  --- The push of a tool call, or of a change to one.
+  --- Returns the update for a new tool call, or for a change to one.
   ---@param id string
   ---@param status string
   ---@param more? table
@@ -235,7 +235,7 @@ describe("the transcript", function()
     return vim.tbl_extend("error", update, more or {})
   end
 
-  --- All lines of it, joined.
+  --- Returns all lines of a transcript, joined.
   local function render(log, tasks)
     local all = {}
     for _, item in ipairs(log.items) do
@@ -347,7 +347,7 @@ Built.]],
     local log = transcript.new()
     log:prompt("Hello")
     log:apply(chunk("agent_message_chunk", "Before. ", { call = 1 }))
-    -- A call of a tool is told once its answer is stored: whatever its status, it stays.
+    -- The daemon sends a tool call only after storing the answer, so it stays, whatever its status.
     log:apply(tool("a", "pending", { title = "make", _meta = { meanwhile = { call = 1 } } }))
     log:apply(tool("b", "in_progress", { title = "test", _meta = { meanwhile = { call = 2 } } }))
     log:apply(chunk("agent_thought_chunk", "half a thought", { call = 2 }))

@@ -2,7 +2,7 @@ local draw = require("meanwhile.ui.chat_draw")
 local transcript = require("meanwhile.transcript")
 local view = require("meanwhile.ui.view")
 
---- What a chat is to its drawing.
+--- Returns a chat with the fields that drawing needs.
 local function chat(log, tasks)
   return {
     buf = vim.api.nvim_create_buf(false, true),
@@ -16,7 +16,7 @@ local function chat(log, tasks)
   }
 end
 
---- The lines and the colours of a chat.
+--- Returns the lines and the colours of a chat.
 local function shown(it)
   local marks = vim.api.nvim_buf_get_extmarks(it.buf, view.namespace, 0, -1, { details = true })
   local colours = {}
@@ -104,7 +104,7 @@ describe("a chat", function()
           vim.api.nvim_buf_delete(whole.buf, { force = true })
         end
       end
-      -- Another session in its place.
+      -- Switch to another session.
       it.log = transcript.new()
       draw.draw(it)
       assert.equal(1, vim.api.nvim_buf_line_count(it.buf))
@@ -134,7 +134,7 @@ describe("a chat", function()
     end
     for percent = 1, 10 do
       tasks["00000001"].progress = { percent = percent }
-      -- Twice, as it is where another task changes.
+      -- Twice: the second time stands for a change to another task.
       for _ = 1, 2 do
         log:tasks_changed(function(id)
           return tasks[id]

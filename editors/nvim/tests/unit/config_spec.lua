@@ -86,7 +86,7 @@ describe("the types", function()
       for name in pairs(variant.properties) do
         local known = class:find("@field " .. name .. " ", 1, true)
           or class:find("@field " .. name .. "? ", 1, true)
-        -- Side by side there is no room for.
+        -- `row` is for pieces side by side, which the plugin does not draw.
         assert.truthy(known or name == "row", name)
       end
     end

@@ -158,7 +158,7 @@ describe("format", function()
       " ? lost           4.0s  6s ago            make                     attic out of reach  eeeeeeee",
     }, lines)
     assert.same({ "b3f9c2a1", "eeeeeeee" }, { rows[3], rows[6] })
-    -- A narrow window keeps what a task is called and how it stands.
+    -- A narrow window keeps the name and the state of a task.
     for _, width in ipairs({ 60, 80 }) do
       opts.width = width
       for row, line in ipairs(list.lines(tasks, opts)) do

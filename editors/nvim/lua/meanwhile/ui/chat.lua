@@ -138,7 +138,7 @@ function Chat:pushed(method, params)
   self:soon()
 end
 
---- Whether the person is in the chat and not in the middle of writing something.
+--- Whether the person is in the chat, in Normal mode, and has not started a prompt.
 ---@private
 ---@return boolean
 function Chat:ready_to_ask()

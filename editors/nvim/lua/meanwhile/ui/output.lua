@@ -32,10 +32,10 @@ end
 ---@field pushed_to integer the byte after the last one that was pushed
 ---@field begun boolean whether the daemon has reported how much output there is
 ---@field reading boolean
----@field ended boolean whether the end has been written
+---@field ended boolean whether the line with the task's end has been written
 ---@field grown boolean whether more output came during a read
 ---@field partial boolean whether the next piece starts in the middle of a line
----@field open_line boolean whether the last line has no end yet
+---@field open_line boolean whether the last line is incomplete
 ---@field skipped boolean
 ---@field warned boolean
 ---@field claimed? { rows: integer, cols: integer } the size last sent for the task
@@ -80,7 +80,7 @@ function Output:finish(task)
   end
   self.ended = true
   local colour = ({ ok = 32, failed = 31, lost = 31, stopped = 33 })[format.outcome(task)] or 0
-  -- On a line of its own, whether or not the output ended with one.
+  -- Start a new line if the output did not end with one.
   local lead = self.open_line and "\r\n" or ""
   self:write(("%s\27[0m\27[%dm[%s]\27[0m\r\n"):format(lead, colour, format.ending(task)))
 end

@@ -13,7 +13,7 @@ local M = {}
 ---@field done boolean
 ---@field met boolean whether the cursor has been moved to it
 ---@field from? integer the window that the cursor was in before
----@field chat? integer the buffer of the chat it is asked in
+---@field chat? integer the buffer of the chat that shows it
 ---@field review? meanwhile.Review
 
 ---@type table<string, meanwhile.Ask[]> by session
@@ -71,7 +71,7 @@ function M.cancel(session)
 end
 
 --- Withdraws a request whose turn was cancelled or that another client has answered.
----@param request string the request's id
+---@param request string the id of the request
 function M.withdraw(request)
   for _, asks in pairs(waiting) do
     for _, ask in ipairs(asks) do

@@ -12,7 +12,7 @@ local M = {}
 ---@class meanwhile.Key
 ---@field [1] string|string[] keys
 ---@field [2] function|string|false a name: the owner's method; false: a key of Neovim, for the help only
----@field [3] string what it does
+---@field [3] string the description
 ---@field [4]? any the argument of the method
 ---@field mode? string|string[] default: Normal mode
 
@@ -180,7 +180,7 @@ end
 
 --- Replaces only the lines that differ, so that the others are not redrawn.
 ---@param buf integer
----@param row integer the first, from 0
+---@param row integer the first line, from 0
 ---@param count integer
 ---@param lines string[]
 function M.replace(buf, row, count, lines)
@@ -198,9 +198,9 @@ function M.replace(buf, row, count, lines)
   end
 end
 
---- Colours some lines.
+--- Highlights some lines.
 ---@param buf integer
----@param row integer the first, from 0
+---@param row integer the first line, from 0
 ---@param lines string[]
 ---@param spans meanwhile.Span[] with line numbers relative to `row`
 ---@param priority? integer
