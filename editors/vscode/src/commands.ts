@@ -1,5 +1,5 @@
-// What a person can do, one function a command. A command changes nothing itself: it asks the
-// daemon, and the views follow the pushes.
+// The commands, one function each. A command changes nothing itself: it sends a request to the daemon,
+// and the views follow the pushes.
 
 import * as vscode from 'vscode';
 import type { Folder, Folders, TaskRef } from './folders';
@@ -24,9 +24,9 @@ export interface Parts {
   log: vscode.LogOutputChannel;
 }
 
-/** Commands offered again in the run box. */
+/** How many past commands the run box offers. */
 const HISTORY = 30;
-/** What a command may be given: a node of the tree, or a task's id. */
+/** The argument of a command: a node of the tree, or a task's id. */
 type Target = TaskNode | string | undefined;
 
 export function registerCommands(parts: Parts): vscode.Disposable {
@@ -43,7 +43,7 @@ export function registerCommands(parts: Parts): vscode.Disposable {
       }
     });
 
-  /** The tasks meant: those given, those selected in the view, or one picked from a list. */
+  /** The tasks to act on: those given, those selected in the view, or one picked from a list. */
   const targets = async (
     given: Target,
     selected: Target[] | undefined,
@@ -93,7 +93,7 @@ export function registerCommands(parts: Parts): vscode.Disposable {
       const text = editor?.document.getText(editor.selection).trim();
       if (text) await run(parts, text);
     }),
-    // A click on a line shows its output and leaves the list the focus, for its keys; another goes in.
+    // The first click on a line shows its output and keeps the focus in the list; the second moves it.
     register('preview', ({ folder, id }: TaskNode) => {
       terminals.show(folder, id, terminals.last !== id && !folder.store.get(id)?.waitsForInput);
     }),
@@ -140,7 +140,7 @@ export function registerCommands(parts: Parts): vscode.Disposable {
       const runs = ({ folder, id }: TaskRef) => folder.store.running().some((one) => one.id === id);
       const [running, over] = [refs.filter(runs), refs.filter((ref) => !runs(ref))];
       await Promise.all(running.map((ref) => stop(ref, notices)));
-      // A key that is held stops first, and then would remove; and what was to be stopped may just have ended.
+      // Ask first: a held key would stop a task and then remove it, and a task to be stopped may have just ended.
       const [only, second] = over;
       if (!only) return;
       const what = second
@@ -219,7 +219,7 @@ function titleOf(folder: Folder, id: string): string {
 async function stop(ref: TaskRef, notices: Notices): Promise<void> {
   const task = ref.folder.store.get(ref.id);
   if (!task || hasEnded(task)) return;
-  // The person who stops it need not be told that it stopped.
+  // A person who stops a task needs no notice of its end.
   notices.silence(ref.id);
   try {
     await ref.folder.stop(ref.id);
@@ -229,7 +229,7 @@ async function stop(ref: TaskRef, notices: Notices): Promise<void> {
   }
 }
 
-/** What still runs is stopped first, and its output gives way to that of the new one. */
+/** Stops the task if it runs; the new task's output replaces the old. */
 async function restart({ folder, id }: TaskRef, { notices, terminals }: Parts): Promise<void> {
   notices.silence(id);
   try {
@@ -257,7 +257,7 @@ async function run(parts: Parts, given: string | undefined): Promise<string | un
   const task = await folder.spawn({ command, ...where, ...terminalParams(folder) });
   const node = parts.tree.nodeOf(task.id);
   if (node && parts.tree.view.visible) {
-    // The tree may be drawing just now; not to see the new line selected is not a failure.
+    // This can fail while the tree is redrawn, and only the selection is lost.
     await parts.tree.view.reveal(node, { select: true, focus: false }).then(undefined, () => 0);
   }
   return task.id;
@@ -279,7 +279,7 @@ async function pickFolder(folders: Folders): Promise<Folder | undefined> {
   return picked?.folder;
 }
 
-/** Where it is to run, where other machines are set up. */
+/** Asks where to run the command, if other machines are set up. */
 async function askPlace(folder: Folder): Promise<Pick<SpawnParams, 'on'> | undefined> {
   if (!folder.daemon.can('place/list')) return {};
   const { places } = await folder.daemon.request('place/list', {});
@@ -293,7 +293,7 @@ async function askPlace(folder: Folder): Promise<Pick<SpawnParams, 'on'> | undef
   return (await vscode.window.showQuickPick([here, ...items], { title: 'Run where?' }))?.where;
 }
 
-/** A box for a command, with those that were run before. */
+/** Asks for a command, and offers those that were run before. */
 function askCommand(folder: Folder): Promise<string | undefined> {
   const past = [...new Set(folder.store.all().map((task) => task.command))].slice(0, HISTORY);
   const pick = vscode.window.createQuickPick();
@@ -313,7 +313,7 @@ function askCommand(folder: Folder): Promise<string | undefined> {
   return new Promise((done) => {
     pick.onDidAccept(() => {
       const [active] = pick.activeItems;
-      // An item chosen with the arrows, else what is typed.
+      // The item chosen with the arrow keys, else the typed text.
       done(active?.label ?? (pick.value.trim() || undefined));
       pick.hide();
     });
@@ -325,7 +325,7 @@ function askCommand(folder: Folder): Promise<string | undefined> {
   });
 }
 
-/** Which tasks, and with what in their command. */
+/** Asks which tasks to show, and for a text to match. */
 function askFilter(current: Filter): Promise<Filter | undefined> {
   const pick = vscode.window.createQuickPick<vscode.QuickPickItem & { which: Filter['which'] }>();
   pick.title = 'Filter background tasks';

@@ -1,5 +1,4 @@
-// Puts the parts together. Everything shown comes from the daemon; a window that is reloaded
-// fetches it again.
+// Connects the parts. Everything shown comes from the daemon; a reloaded window fetches it again.
 
 import * as vscode from 'vscode';
 import { registerCommands } from './commands';
@@ -55,10 +54,10 @@ export function activate(context: vscode.ExtensionContext) {
       const restarts = ['meanwhile.path', 'terminal.integrated.env.linux'];
       if (restarts.some((name) => change.affectsConfiguration(name))) all.restart();
     }),
-    // Now the workspace's own setting may be read.
+    // From now on the workspace's own settings may be read.
     vscode.workspace.onDidGrantWorkspaceTrust(() => all.restart()),
     vscode.window.onDidChangeWindowState(({ focused }) => {
-      // Another window may have cleared finished tasks, of which there is no push.
+      // Another window may have cleared finished tasks, for which there is no push.
       if (focused) all.refetch().catch((error) => log.debug(error));
     }),
   );
@@ -75,7 +74,7 @@ export function activate(context: vscode.ExtensionContext) {
     tasks,
     panel,
   };
-  // What is returned every other extension can have, and with the folders the key.
+  // Other extensions can read what is returned, and the key through the folders.
   return context.extensionMode === vscode.ExtensionMode.Test ? parts : undefined;
 }
 

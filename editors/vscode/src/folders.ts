@@ -1,5 +1,5 @@
-// The workspace folders: a daemon and a task store each. Owns their coming and going, keeps the
-// stores true to the daemons, and is what every view and command asks. Shows nothing itself.
+// The workspace folders, each with a daemon and a task store. Adds and removes them, keeps the stores
+// in sync with the daemons, and is what every view and command queries. Shows nothing itself.
 
 import { homedir } from 'node:os';
 import * as vscode from 'vscode';
@@ -15,14 +15,13 @@ import {
 } from './protocol/generated';
 import { hasEnded, type StoreChange, TaskStore } from './tasks/store';
 
-/** The queue of what a person starts here; the client that told the person of an end acknowledges it. */
+/** The queue of tasks that a person starts here; the client that notified the person acknowledges it. */
 export const PERSON = 'person';
-/** More than the daemon keeps by default (500 ended ones of a folder). */
+/** More than the daemon keeps by default (500 ended tasks per folder). */
 const LIST_LIMIT = 5_000;
-/** One refetch for a burst of snapshots that speak of unknown tasks. */
+/** Snapshots with unknown tasks within this time cause one refetch. */
 const REFETCH_AFTER_MS = 100;
 
-/** A task, and the folder it belongs to. */
 export interface TaskRef {
   folder: Folder;
   id: string;
@@ -44,7 +43,7 @@ export class Folder implements vscode.Disposable {
   readonly daemon: Daemon;
   private refetching: Promise<void> | undefined;
   private timer: NodeJS.Timeout | undefined;
-  /** Until the first list came there is nothing to show, not even that there is nothing. */
+  /** Whether the first list has come; before that not even "no tasks" can be shown. */
   loaded = false;
 
   constructor(
@@ -103,7 +102,7 @@ export class Folder implements vscode.Disposable {
     return this.workspaceFolder.name;
   }
 
-  /** Reads the list again. Several calls at once are one. */
+  /** Fetches the list again. Concurrent calls share one request. */
   refetch(): Promise<void> {
     this.refetching ??= this.fetch().finally(() => {
       this.refetching = undefined;
@@ -117,13 +116,13 @@ export class Folder implements vscode.Disposable {
     return this.store.get(task.id) ?? task;
   }
 
-  /** Output came from a task, or input went to it. */
+  /** Called when output came from a task, or input went to it. */
   active(id: string): void {
     const change = this.store.active(id);
     if (change) this.apply(change);
   }
 
-  /** The same again, as it was started; one that runs is stopped first. */
+  /** Starts a task again with its original parameters; a running one is stopped first. */
   async restart(id: string): Promise<Task> {
     return this.orGone(id, async () => {
       const { task } = await this.daemon.request('task/restart', { id });
@@ -132,7 +131,7 @@ export class Folder implements vscode.Disposable {
     });
   }
 
-  /** Returns when the whole tree is gone. */
+  /** Returns when the whole process tree has exited. */
   async stop(id: string): Promise<void> {
     await this.orGone(id, async () => {
       const { task } = await this.daemon.request('task/stop', { id });
@@ -140,7 +139,7 @@ export class Folder implements vscode.Disposable {
     });
   }
 
-  /** Asks how it stands: of a place that is lost or found again there is no push. */
+  /** Polls a task: the daemon pushes nothing when contact with its place is lost or restored. */
   async look(id: string): Promise<void> {
     const result = await this.daemon.request('task/check', { id, tailBytes: 0 });
     if ('task' in result) this.apply(this.store.upsert(result.task));
@@ -148,7 +147,7 @@ export class Folder implements vscode.Disposable {
 
   async remove(ids: string[]): Promise<void> {
     await this.daemon.request('task/remove', { ids });
-    // Those that run stay; the list says which.
+    // Running tasks are not removed; the list shows which.
     await this.refetch();
   }
 
@@ -162,7 +161,7 @@ export class Folder implements vscode.Disposable {
     await this.refetch();
   }
 
-  /** Runs a request about a task; one that another window removed is taken from the list. */
+  /** Runs a request about a task; a task that another window removed is removed from the list. */
   async orGone<T>(id: string, work: () => Promise<T>): Promise<T> {
     try {
       return await work();
@@ -193,7 +192,7 @@ export class Folder implements vscode.Disposable {
   private refetchSoon(): void {
     this.timer ??= setTimeout(() => {
       this.timer = undefined;
-      // A daemon that is gone tells so by its state.
+      // If the daemon has exited, its state shows that.
       this.refetch().catch(() => undefined);
     }, REFETCH_AFTER_MS);
   }
@@ -203,17 +202,17 @@ export class Folder implements vscode.Disposable {
   }
 }
 
-/** What happens in any of the folders. */
+/** The events of all folders. */
 export class FolderEvents implements vscode.Disposable {
   readonly changed = new vscode.EventEmitter<{ folder: Folder; change: StoreChange }>();
   readonly ended = new vscode.EventEmitter<{ folder: Folder; notification: Notification }>();
   readonly notified = new vscode.EventEmitter<{ folder: Folder; notification: Notification }>();
   readonly output = new vscode.EventEmitter<{ folder: Folder; push: OutputPush }>();
   readonly state = new vscode.EventEmitter<Folder>();
-  /** A daemon is there, and its list has been fetched. */
+  /** A daemon has connected, and its list has been fetched. */
   readonly connected = new vscode.EventEmitter<Folder>();
   readonly failed = new vscode.EventEmitter<{ folder: Folder; reason: string }>();
-  /** Folders came or went. */
+  /** Folders were added or removed. */
   readonly folders = new vscode.EventEmitter<void>();
 
   dispose(): void {
@@ -233,7 +232,7 @@ export class Folders implements vscode.Disposable {
     private readonly prepare: (folder: Folder) => void,
   ) {}
 
-  /** Starts a daemon for each folder that is open, and for each that will be. */
+  /** Starts a daemon for each open folder, and for each that is added later. */
   start(): void {
     for (const folder of vscode.workspace.workspaceFolders ?? []) this.add(folder);
     this.subscriptions.push(
@@ -259,7 +258,7 @@ export class Folders implements vscode.Disposable {
     return folder ? { folder, id } : undefined;
   }
 
-  /** The program that a folder's daemon is, or one for a window without a folder. */
+  /** The program of a folder's daemon, or of a window without a folder. */
   program(uri?: vscode.Uri): Promise<Binary> {
     return findProgram(this.extensionPath, uri);
   }
@@ -268,7 +267,7 @@ export class Folders implements vscode.Disposable {
     await Promise.all(this.all().map((folder) => folder.daemon.restart()));
   }
 
-  /** Fetches the lists of those that run, and starts those that do not. */
+  /** Starts the daemons that do not run, and fetches all lists. */
   async refresh(): Promise<void> {
     await Promise.all(this.all().map((folder) => folder.daemon.start()));
     await this.refetch();

@@ -1,5 +1,5 @@
-// Tools for other agents in VS Code: spawn, check, drain. What they are told is the daemon's words;
-// they have a queue of their own, so that they never take a result that is another agent's.
+// Tools for other agents in VS Code: spawn, check, drain. They return the daemon's words, and use a
+// queue of their own, so that they never take another agent's results.
 
 import * as vscode from 'vscode';
 import type { Folder, Folders } from './folders';
@@ -10,7 +10,7 @@ import { cut, elapsed, oneLine } from './tasks/describe';
 /** The queue of agents that use these tools. */
 export const LM_QUEUE = 'vscode-agent';
 const TAIL_BYTES = 4_096;
-/** A list is read by a model: beyond this it is told how many more there are. */
+/** The most tasks listed for a model; it gets the number of the rest. */
 const LISTED = 50;
 
 export interface SpawnInput {
@@ -109,7 +109,7 @@ async function drain(
   for (const folder of folders.all()) {
     const left = max - parts.length;
     if (left <= 0) break;
-    // Taken in before it is acknowledged: a result is not lost when this window dies in between.
+    // Received before it is acknowledged: no result is lost if this window dies in between.
     const result = await folder.daemon.request(
       'task/drain',
       { queue: LM_QUEUE, max: left, ack: 'manual' },

@@ -1,11 +1,11 @@
-// Which model the agents of this user ask, and with which key: chosen here, kept in VS Code's secret
-// storage, given to each daemon at its start, and written nowhere else.
+// The model that this person's agents use, and its key: chosen here, kept in VS Code's secret storage,
+// given to each daemon at its start, and written nowhere else.
 
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import * as vscode from 'vscode';
 
-/** Variables of the daemon's settings and their values. */
+/** Settings of the daemon, by the names of their environment variables. */
 export type Secrets = { [name: string]: string };
 
 const STORED = 'meanwhile.model';
@@ -27,7 +27,7 @@ export class ModelSettings implements vscode.Disposable {
     private readonly storage: vscode.SecretStorage,
     changed: () => Promise<void>,
   ) {
-    // The windows of a person share the storage: what one of them sets is told to all, itself too.
+    // All windows of a person share the storage; each is notified of a change, also of its own.
     this.listening = storage.onDidChange(({ key }) => {
       if (key === STORED) changed();
     });
@@ -82,7 +82,7 @@ export class ModelSettings implements vscode.Disposable {
       prompt: 'The name of the model, as the server writes it',
       ignoreFocusOut: true,
     });
-    // Without it a model of the environment would go on to be asked for, and not of this server.
+    // Without a name, a model from the environment would be used, not one of this server.
     if (!name?.trim()) return;
     await this.keep({
       OPENAI_BASE_URL: url.trim(),
@@ -100,7 +100,7 @@ export class ModelSettings implements vscode.Disposable {
   }
 }
 
-/** The program's own settings, of which those of a model are a part; nothing is written until it is saved. */
+/** Opens the program's settings, which include the model; nothing is written until the person saves. */
 export async function openModelSettings(): Promise<void> {
   const base = process.env.XDG_CONFIG_HOME || join(homedir(), '.config');
   const file = vscode.Uri.file(join(base, 'meanwhile', 'config.toml'));
@@ -117,15 +117,15 @@ export async function openModelSettings(): Promise<void> {
   }
 }
 
-/** What VS Code keeps from its own terminals, and its server's. */
+/** Variables that VS Code and its server remove from their own terminals. */
 const OF_THE_EDITOR = /^((ELECTRON|VSCODE|GDK_PIXBUF|CODE_SERVER|CS)_|SNAP(_|$))/;
-/** Helpers of the editor's terminals, which fail without its variables. */
+/** Variables that name helpers of the editor, which fail without its other variables. */
 const HELPERS = ['GIT_ASKPASS', 'BROWSER'];
-/** Where the daemon finds its settings, its state, its model and whom it trusts with a key. */
+/** Variables that set the daemon's settings, state and model, and which servers it trusts with a key. */
 const OF_THE_PERSON =
   /^((MEANWHILE|ANTHROPIC|OPENAI)_.*|XDG_(CONFIG|STATE)_HOME|HOME|SSL_CERT_(FILE|DIR))$/;
 
-/** What the daemon and its tasks have: nothing of the editor, and what is set for terminals. */
+/** The environment of the daemon and its tasks: without the editor's variables, with those for terminals. */
 export function taskEnvironment(folder: vscode.WorkspaceFolder): NodeJS.ProcessEnv {
   const env = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !OF_THE_EDITOR.test(name)),
@@ -135,11 +135,11 @@ export function taskEnvironment(folder: vscode.WorkspaceFolder): NodeJS.ProcessE
   for (const name of HELPERS) {
     if (inside.some((place) => env[name]?.startsWith(place))) delete env[name];
   }
-  // What a person has set for terminals holds here too: a task is a terminal that stays.
+  // The person's variables for terminals apply to tasks too.
   const config = vscode.workspace.getConfiguration('terminal.integrated.env', folder.uri);
   const all = Object.entries(config.get<Record<string, unknown>>('linux', {}));
   const own = config.inspect<Record<string, unknown>>('linux')?.globalValue ?? {};
-  // The daemon gets the person's key: a file of the workspace does not say who is asked with it.
+  // The daemon gets the person's key: workspace files must not choose the server that receives it.
   const set = [
     ...all.filter(([name]) => !OF_THE_PERSON.test(name)),
     ...Object.entries(own).filter(([name]) => OF_THE_PERSON.test(name)),

@@ -1,6 +1,6 @@
-// Tells a person, once, what has finished, and only what that person does not see already. Owns the
-// rules of it: how long a task must have run, that many ends are one notice, that a notice waits for
-// the window to have focus, and what has not been seen yet, which badge and status bar count.
+// Notifies the person, once, of tasks that finished and that the person does not see already. Owns the
+// rules: how long a task must have run, that many ends make one notice, that a notice waits until the
+// window has focus, and which ends are still unseen, which the badge and the status bar count.
 
 import * as vscode from 'vscode';
 import { type Folder, type Folders, PERSON } from './folders';
@@ -11,13 +11,13 @@ import { asText, cut, isFailure, passes, sentence, title } from './tasks/describ
 import { isStep } from './tasks/store';
 import type { TaskTree } from './tasks/view';
 
-/** Ends within this time of each other are one notice. */
+/** Tasks that end within this time share one notice. */
 const BURST_MS = 400;
-/** The time between two notices: a stream of ends is a few that speak of several. */
+/** The least time between two notices, so that a stream of ends gives only a few. */
 const SPACING_MS = 5_000;
-/** So many of several are named. */
+/** How many tasks a notice names. */
 const NAMED = 3;
-/** As many as one answer may have. */
+/** The most notifications in one reply. */
 const DRAIN_MAX = 1_000;
 
 interface Held {
@@ -30,20 +30,20 @@ export class Notices implements vscode.Disposable {
   private held: Held[] = [];
   private timer: NodeJS.Timeout | undefined;
   private spaced = 0;
-  /** Of a person's queue in each folder, those that were taken in, as many as may come again. */
+  /** Numbers handled in the person's queue, by folder: as many as can arrive a second time. */
   private readonly taken = new Map<Folder, Set<number>>();
-  /** Up to where it was acknowledged. */
+  /** The last number acknowledged, by folder. */
   private readonly acked = new Map<Folder, number>();
-  /** Where the queue was read since the daemon began: what is pushed before that waits, as others do. */
+  /** Folders whose queue was read since their daemon started; until then pushes wait in `early`. */
   private readonly caughtUp = new Set<Folder>();
   private readonly early = new Map<Folder, Notification[]>();
-  /** A task that was stopped in this window needs no notice. */
+  /** Tasks stopped in this window: their ends need no notice. */
   private readonly silenced = new Set<string>();
-  /** What has finished since the list was last looked at, and whether it failed. */
+  /** Tasks that finished since the person last looked at the list, and whether each failed. */
   private readonly unseen = new Map<string, boolean>();
   private readonly tellEmitter = new vscode.EventEmitter<string>();
   private readonly seenEmitter = new vscode.EventEmitter<void>();
-  /** What is said, in its words. */
+  /** The text of each notice and each failure of a daemon. */
   readonly onDidTell = this.tellEmitter.event;
   readonly onDidChangeUnseen = this.seenEmitter.event;
 
@@ -69,17 +69,17 @@ export class Notices implements vscode.Disposable {
     );
   }
 
-  /** The next end of this task is not told. */
+  /** Shows no notice of this task's end. */
   silence(id: string): void {
     this.silenced.add(id);
   }
 
-  /** It is told after all. */
+  /** Undoes `silence`. */
   unsilence(id: string): void {
     this.silenced.delete(id);
   }
 
-  /** Whether ends wait to be told. */
+  /** Whether notices wait to be shown. */
   get pending(): boolean {
     return this.held.length > 0;
   }
@@ -95,7 +95,7 @@ export class Notices implements vscode.Disposable {
     this.seenEmitter.dispose();
   }
 
-  /** A person came, or has the list before the eyes. */
+  /** Called when the window's focus or the list's visibility changes. */
   private looked(): void {
     if (this.tree.view.visible && vscode.window.state.focused) this.unseen.clear();
     this.badge();
@@ -116,9 +116,9 @@ export class Notices implements vscode.Disposable {
   }
 
   /**
-   * What ended while no window was there, of what a person started. A new daemon's first pushes may have
-   * later numbers than what waits in the queue: all is taken in by its number, and nothing acknowledged
-   * before that.
+   * Reads the queue for what ended while no window was open. A new daemon's first pushes may have higher
+   * numbers than what waits in the queue, so they are kept until it is read; then all are handled in the
+   * order of their numbers.
    */
   private async catchUp(folder: Folder): Promise<void> {
     try {
@@ -131,20 +131,20 @@ export class Notices implements vscode.Disposable {
         for (const one of page.notifications) this.keep(folder, one);
         remaining = page.remaining;
         const last = page.notifications.at(-1);
-        // The rest comes only after these are acknowledged.
+        // The daemon sends the next page only after this one is acknowledged.
         if (remaining > 0 && last) {
           await folder.daemon.request('task/ack', { queue: PERSON, through: last.seq });
         }
       }
     } catch {
-      // With the next daemon we come here again.
+      // If the daemon died, this runs again with the next one.
       if (folder.daemon.state.kind !== 'running') return;
     }
     const early = this.early.get(folder) ?? [];
     this.early.delete(folder);
     for (const one of early.sort((a, b) => a.seq - b.seq)) this.take(folder, one);
     this.caughtUp.add(folder);
-    // The daemon before may have gone without having heard of the last.
+    // The previous daemon may have died before it got the last acknowledgement.
     this.told(folder, true);
   }
 
@@ -182,7 +182,7 @@ export class Notices implements vscode.Disposable {
     } else this.told(folder);
   }
 
-  /** Whether a person has it before the eyes: its line, or the chat of its agent. */
+  /** Whether the person sees the task: its line in the list, or the chat of its agent. */
   private sees(folder: Folder, task: Task): boolean {
     return (
       vscode.window.state.focused &&
@@ -190,7 +190,7 @@ export class Notices implements vscode.Disposable {
     );
   }
 
-  /** Whether it needs no toast. The terminal that is active may be hidden: a failure is told all the same. */
+  /** Whether it needs no toast. The active terminal may be hidden, so a failure needs one all the same. */
   private sparesToast(folder: Folder, { kind, task }: Notification): boolean {
     const failure = kind === 'exited' && isFailure(task);
     return this.sees(folder, task) || (!failure && this.terminals.isActive(task.id));
@@ -199,7 +199,7 @@ export class Notices implements vscode.Disposable {
   private flush(): void {
     clearTimeout(this.timer);
     this.timer = undefined;
-    // A toast that came and went while the person was away would tell nothing.
+    // The person would miss a toast while away.
     if (!vscode.window.state.focused) return;
     const folders = new Set(this.held.map(({ folder }) => folder));
     this.held = this.held.filter(
@@ -234,7 +234,7 @@ export class Notices implements vscode.Disposable {
     });
   }
 
-  /** The client that told a person empties that person's queue, up to what still waits to be told. */
+  /** Acknowledges the person's queue, up to the first notice that still waits to be shown. */
   private told(folder: Folder, again = false): void {
     if (!this.caughtUp.has(folder)) return;
     const waiting = this.held.filter(
@@ -250,7 +250,7 @@ export class Notices implements vscode.Disposable {
   }
 }
 
-/** Whether a person wants to be told of it at all. */
+/** Whether the settings ask for a notice of it. */
 function wanted({ task, kind }: Notification): boolean {
   const config = vscode.workspace.getConfiguration('meanwhile');
   const setting = config.get<string>('notifications', 'all');

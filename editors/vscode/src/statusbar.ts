@@ -1,5 +1,5 @@
-// The status bar item: how many run, and how many failed since the list was last looked at. Nothing
-// where there is nothing to say.
+// The status bar item: how many tasks run, and how many failed since the person last looked at the
+// list. Hidden if there is nothing to show.
 
 import * as vscode from 'vscode';
 import { originInWords } from './daemon/binary';
@@ -7,7 +7,7 @@ import type { Folders } from './folders';
 import type { Notices } from './notices';
 import { headed, timing } from './tasks/describe';
 
-/** The longest list a tooltip shows. */
+/** The most tasks that the tooltip lists. */
 const LISTED = 10;
 
 export class StatusBar implements vscode.Disposable {

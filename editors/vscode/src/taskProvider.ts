@@ -9,12 +9,12 @@ import type { SpawnParams } from './protocol/generated';
 
 export const TASK_TYPE = 'meanwhile';
 /**
- * A window that closes closes its terminals too, and only then tells the extension to end. A task
- * whose terminal was closed is stopped after this time, unless the window is gone by then.
+ * A closing window closes its terminals before it deactivates the extension. So a task whose terminal
+ * was closed is stopped only after this time, unless the window is gone by then.
  */
 const STOP_AFTER_CLOSE_MS = 1_500;
 
-/** Members of a definition that the daemon knows by the same names. */
+/** Members of a task definition that `task/spawn` has under the same names. */
 const SPAWNED = ['cwd', 'env', 'deadlineMs', 'slot', 'on'] as const;
 
 export interface MeanwhileTaskDefinition
@@ -27,7 +27,7 @@ export interface MeanwhileTaskDefinition
 export class TaskProvider implements vscode.TaskProvider {
   constructor(private readonly folders: Folders) {}
 
-  /** Nothing is found by itself: a background command is a person's decision. */
+  /** Detects no tasks: a person decides what runs in the background. */
   provideTasks(): vscode.Task[] {
     return [];
   }
@@ -42,7 +42,7 @@ export class TaskProvider implements vscode.TaskProvider {
       scope,
       task.name,
       TASK_TYPE,
-      // The definition given here has its variables (`${file}`) replaced.
+      // In the definition given here the variables (`${file}`) are replaced.
       new vscode.CustomExecution(async (definition) => {
         const folder =
           typeof scope === 'object' ? this.folders.of(scope.uri) : this.folders.all()[0];
@@ -62,7 +62,7 @@ export class TaskProvider implements vscode.TaskProvider {
   }
 }
 
-/** Spawns when its terminal opens, since only then its size is known. */
+/** Spawns the task when the terminal opens, since its size is unknown before. */
 class SpawningTerminal implements vscode.Pseudoterminal {
   private readonly writeEmitter = new vscode.EventEmitter<string>();
   private readonly closeEmitter = new vscode.EventEmitter<number>();
@@ -109,7 +109,7 @@ class SpawningTerminal implements vscode.Pseudoterminal {
     this.inner?.close();
     if (id === undefined || this.ended || this.definition.detach) return;
     setTimeout(() => {
-      // After a reload or a closed window the daemon of this window is gone, and the task goes on.
+      // After a reload, or when the window closes, its daemon has exited, and the task keeps running.
       if (this.folder.daemon.state.kind === 'running') {
         this.folder.stop(id).catch(() => undefined);
       }
@@ -121,7 +121,7 @@ class SpawningTerminal implements vscode.Pseudoterminal {
   }
 
   setDimensions(size: vscode.TerminalDimensions): void {
-    // It may come before the task is there.
+    // VS Code may call this before the task exists.
     this.size = size;
     this.inner?.setDimensions(size);
   }

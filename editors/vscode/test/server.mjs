@@ -1,4 +1,4 @@
-// A real VS Code server for one test run, in a folder of its own; and nothing left of it afterwards.
+// A real VS Code server for one test run, in a folder of its own, which is removed afterwards.
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -9,7 +9,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 const START_TIMEOUT_MS = 90_000;
 const program = join(here, '../bin/meanwhile');
 
-/** A window without anything that moves by itself. */
+/** Settings that keep a window from changing by itself. */
 const SETTINGS = {
   'workbench.startupEditor': 'none',
   'telemetry.telemetryLevel': 'off',
@@ -23,15 +23,15 @@ const SETTINGS = {
   'window.commandCenter': false,
   // Commands of tests are short.
   'meanwhile.notifyAfterSeconds': 0,
-  // Text that a test can read, rather than pixels.
+  // Renders text that a test can read, instead of pixels.
   'terminal.integrated.gpuAcceleration': 'off',
 };
 
 /**
- * Starts it; `flags` go to code-server, `vsix` is installed first, `settings` are the user's,
- * `files` are the workspace's, `model` names a script among them ('': no model), `env` is added, `workspace`
- * is a folder of the caller's; with `configured` the program's settings are those of `../config`.
- * `dispose` ends it with all that it started.
+ * Starts the server. `flags` go to code-server, `vsix` is installed first, `settings` are the user's,
+ * `files` are the workspace's, `model` names a script among them ('': no model), `env` is added,
+ * `workspace` is a folder of the caller's; with `configured` the program reads its settings from
+ * `../config`. `dispose` stops the server and everything that it started.
  */
 export async function startServer(
   flags = [],
@@ -54,7 +54,7 @@ export async function startServer(
       MEANWHILE_STATE_DIR: state,
       ...(configured ? { XDG_CONFIG_HOME: join(root, 'config') } : {}),
       MEANWHILE_TEST_RESULTS: join(root, 'results'),
-      // Never the model of whoever runs the tests.
+      // Not the model of the person who runs the tests.
       MEANWHILE_MODEL: model === '' ? undefined : `script/${join(root, model ?? 'no-script.toml')}`,
       ANTHROPIC_API_KEY: undefined,
       OPENAI_API_KEY: undefined,
@@ -79,16 +79,16 @@ export async function startServer(
     try {
       process.kill(-child.pid, name);
     } catch {
-      // It is gone already.
+      // The server has exited already.
     }
   };
-  // Tasks outlive every editor, as they should; those of a test have no one to come back to.
+  // Tasks outlive every editor; those of a test would keep running without use.
   const stopTasks = () => {
     const env = { ...process.env, MEANWHILE_STATE_DIR: state };
     execFileSync(program, ['stop', '--all'], { cwd: workspace, env, stdio: 'ignore' });
   };
   let disposed = false;
-  // Ended from outside, the tests leave their folder, and nothing that runs.
+  // If the tests are killed, their folder stays, but nothing keeps running.
   process.on('exit', () => {
     signal('SIGKILL');
     if (!disposed) stopTasks();

@@ -1,12 +1,12 @@
 // Finds the meanwhile program: the setting, then the one that comes with the extension, then PATH.
-// Owns the words for everything that can be wrong with it. Knows nothing of VS Code, so that each
-// case is a line in a test.
+// Owns the error messages for everything that can be wrong with the program. Does not use VS Code, so
+// that unit tests can cover each case.
 
 import { execFile } from 'node:child_process';
 import { access, constants } from 'node:fs/promises';
 import { delimiter, isAbsolute, join } from 'node:path';
 
-/** Why this program and not another. */
+/** Where the program was found. */
 export type Origin = 'setting' | 'bundled' | 'path';
 
 export interface Binary {
@@ -15,29 +15,27 @@ export interface Binary {
   origin: Origin;
 }
 
-/** Where to look. */
 export interface Places {
   /** `meanwhile.path`, or empty. */
   setting: string;
   /** The program inside the extension; it need not exist. */
   bundled: string;
-  /** `PATH`. */
   path: string;
   home: string;
-  /** What a relative setting is relative to. */
+  /** The base of a relative setting. */
   folder: string;
 }
 
-/** No program can be used. The message names the setting and what mends it. */
+/** No program can be used. The message names the setting and the fix. */
 export class BinaryProblem extends Error {}
 
 /** The oldest version whose protocol this client speaks. */
 const OLDEST = [0, 1];
 
-/** How long a program may take to tell its version. */
+/** How long a program may take to print its version. */
 const VERSION_TIMEOUT_MS = 10_000;
 
-/** Asks a program for its version; the error says in few words why there is none. */
+/** Asks a program for its version; the error says briefly why that failed. */
 export type Probe = (path: string) => Promise<string>;
 
 export async function locate(places: Places, probe: Probe = askVersion): Promise<Binary> {
@@ -128,7 +126,7 @@ export function askVersion(path: string): Promise<string> {
   });
 }
 
-/** `0.1.0, comes with the extension`: for the log and the status bar. */
+/** For the log and the status bar. */
 export function originInWords(binary: Binary): string {
   switch (binary.origin) {
     case 'setting':

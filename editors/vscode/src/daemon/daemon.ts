@@ -1,6 +1,6 @@
-// One daemon for one workspace folder: starts it, speaks to it, starts it again when it dies.
-// Owns the language client and the child process. Keeps no task state: the code that does fetches it
-// again at each `onDidConnect`. Never shows a message itself; `onDidFail` says once what is wrong.
+// The daemon of one workspace folder: starts it, talks to it, restarts it when it dies. Owns the language client
+// and the child process. Keeps no task state: its users fetch that again at each `onDidConnect`. Shows no message
+// itself; `onDidFail` reports each failure once.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -34,10 +34,10 @@ export type DaemonState =
   | { kind: 'failed'; reason: string }
   | { kind: 'stopped' };
 
-/** Unexpected ends within `FAILING_WITHIN_MS` after which we give up: a person has to look. */
+/** After so many unexpected exits within `FAILING_WITHIN_MS` only a person starts it again. */
 const GIVE_UP_AFTER = 5;
 const FAILING_WITHIN_MS = 180_000;
-/** Lines of the daemon's own words that are kept, to say why it died. */
+/** Lines of the daemon's standard error that are kept, to report why it died. */
 const LAST_WORDS = 5;
 /** How long a daemon may take to shut down when the window closes. */
 const STOP_TIMEOUT_MS = 2_000;
@@ -45,15 +45,15 @@ const STOP_TIMEOUT_MS = 2_000;
 type RequestHandler = (params: never, token: vscode.CancellationToken) => unknown;
 
 export interface Settings {
-  /** The queue of what names none. */
+  /** The queue of tasks that are spawned without naming one. */
   queue: string;
-  /** How long tasks outlive the last daemon; null: for ever. */
+  /** How long tasks outlive the last daemon; null: forever. */
   lingerMs: number | null;
-  /** Which model to ask, and with which keys. Never logged. */
+  /** Variables that name the model and hold its keys. Never logged. */
   secrets: { [name: string]: string };
 }
 
-/** What this extension draws from and an older daemon does not tell, as `features` names it. */
+/** A feature that this extension needs and older daemons lack, as named in `features`. */
 const NEEDED = 'Task.agent';
 
 export class Daemon implements vscode.Disposable {
@@ -73,9 +73,9 @@ export class Daemon implements vscode.Disposable {
   private readonly requestHandlers = new Map<string, RequestHandler>();
 
   readonly onDidChangeState = this.stateEmitter.event;
-  /** A daemon is there, for the first time or again: fetch what you show. */
+  /** A daemon has connected, the first or a new one: fetch what you show. */
   readonly onDidConnect = this.connectEmitter.event;
-  /** It cannot be started, or does not stay up; the text names the setting and the fix. */
+  /** The daemon cannot be started, or keeps exiting; the text names the setting and the fix. */
   readonly onDidFail = this.failEmitter.event;
 
   constructor(
@@ -90,7 +90,6 @@ export class Daemon implements vscode.Disposable {
     return this.current;
   }
 
-  /** What the daemon said it can do. */
   get capability(): Capability | undefined {
     const experimental = this.client?.initializeResult?.capabilities.experimental as
       | { meanwhile?: Capability }
@@ -98,7 +97,7 @@ export class Daemon implements vscode.Disposable {
     return experimental?.meanwhile;
   }
 
-  /** What it said on standard error since it began, the last few lines: nothing, if all is well. */
+  /** The last lines that the daemon has written to standard error; empty if all is well. */
   get said(): readonly string[] {
     return this.lastWords;
   }
@@ -107,9 +106,9 @@ export class Daemon implements vscode.Disposable {
     return this.capability?.methods.includes(method) ?? false;
   }
 
-  /** Whether it has what came later, as `method.parameter` or `Object.member`. */
+  /** Whether the daemon has a later addition: `method.parameter` or `Object.member`. */
   has(feature: string): boolean {
-    // Version 0.1.0 names none.
+    // Version 0.1.0 sends no `features`.
     return this.capability?.features?.includes(feature) ?? false;
   }
 
@@ -121,7 +120,7 @@ export class Daemon implements vscode.Disposable {
     ]);
   }
 
-  /** Answers a request of the daemon's. */
+  /** Sets the handler of a request that the daemon sends. */
   onRequest<M extends keyof ServerRequests>(
     method: M,
     handler: (
@@ -132,7 +131,7 @@ export class Daemon implements vscode.Disposable {
     this.requestHandlers.set(method, handler as RequestHandler);
   }
 
-  /** Starts it, or waits for the start that is under way. Does not throw: see `state`. */
+  /** Starts the daemon, or waits for a start in progress. Does not throw: see `state`. */
   start(): Promise<void> {
     if (this.disposed || this.current.kind === 'running') return Promise.resolve();
     this.starting ??= this.launch().finally(() => {
@@ -141,7 +140,7 @@ export class Daemon implements vscode.Disposable {
     return this.starting;
   }
 
-  /** Ends the daemon, if there is one, and starts another. Tasks go on. */
+  /** Stops the daemon, if it runs, and starts another. Tasks keep running. */
   async restart(): Promise<void> {
     await this.starting;
     this.ends = [];
@@ -154,7 +153,7 @@ export class Daemon implements vscode.Disposable {
     params: Methods[M]['params'],
     token?: vscode.CancellationToken,
   ): Promise<Methods[M]['result']> {
-    // Having given up, only a person's wish starts it again: not every view that asks.
+    // After a failure only a person starts it again, not every view that sends a request.
     if (this.current.kind !== 'failed') await this.start();
     const client = this.client;
     if (this.current.kind === 'failed') throw new Error(this.current.reason);
@@ -188,7 +187,7 @@ export class Daemon implements vscode.Disposable {
       const settings = await this.settings();
       const process = await this.spawn(binary);
       this.process = process;
-      // Disposed of meanwhile: no other code will end what has just begun.
+      // Disposed during the start: no other code will stop the new process.
       if (this.disposed) return this.kill();
       const client = this.makeClient(process, generation, settings);
       this.client = client;
@@ -212,7 +211,7 @@ export class Daemon implements vscode.Disposable {
     }
   }
 
-  /** The process, once it is known to run. */
+  /** Returns the process once it runs. */
   private async spawn(binary: Binary): Promise<ChildProcess> {
     this.lastWords = [];
     const cwd = this.folder.uri.fsPath;
@@ -226,7 +225,7 @@ export class Daemon implements vscode.Disposable {
       env: this.environment(),
       stdio: ['pipe', 'pipe', 'pipe'],
     });
-    // A daemon that is gone closes its pipe under our last write; the end itself is told by `exit`.
+    // A daemon that exits breaks the pipe of the last write; `exit` reports the exit itself.
     child.stdin.on('error', () => undefined);
     await Promise.race([
       once(child, 'spawn'),
@@ -246,7 +245,7 @@ export class Daemon implements vscode.Disposable {
     settings: Settings,
   ): LanguageClient {
     const client = new FolderClient('meanwhile', 'Meanwhile', async () => process, {
-      // It serves no documents: LSP's framing, handshake and progress are all that is used.
+      // The daemon serves no documents; only LSP's framing, handshake and progress are used.
       documentSelector: [],
       workspaceFolder: this.folder,
       outputChannel: this.log,
@@ -256,7 +255,7 @@ export class Daemon implements vscode.Disposable {
       initializationFailedHandler: () => false,
       errorHandler: {
         error: () => ({ action: ErrorAction.Continue, handled: true }),
-        // We start another ourselves, so that what went wrong is told once and by us.
+        // `ended` starts another daemon, so that a failure is reported only once.
         closed: () => ({ action: CloseAction.DoNotRestart, handled: true }),
       },
       stdioOptions: {
@@ -289,13 +288,13 @@ export class Daemon implements vscode.Disposable {
     return client;
   }
 
-  /** It died under us. */
+  /** The daemon exited unexpectedly. */
   private async ended(process: ChildProcess): Promise<void> {
     if (this.disposed || this.current.kind !== 'running') return;
     this.client = undefined;
     this.enter({ kind: 'starting' });
     if (process.exitCode === null && process.signalCode === null) {
-      // The pipe is closed before the process is reaped; how it ended is worth a moment.
+      // The pipe closes before the process is reaped; wait a moment to learn how it exited.
       await Promise.race([once(process, 'exit'), delay(1_000)]);
     }
     const how = process.signalCode ? `by ${process.signalCode}` : `with code ${process.exitCode}`;
@@ -327,7 +326,7 @@ export class Daemon implements vscode.Disposable {
     if (this.current.kind !== 'stopped') this.enter({ kind: 'stopped' });
   }
 
-  /** Its stdin is closed, which ends it; a daemon that does not hear that is killed. */
+  /** Closes the daemon's stdin, so that it exits; kills it if it does not. */
   private kill(): void {
     const process = this.process;
     this.process = undefined;
@@ -350,11 +349,11 @@ export class Daemon implements vscode.Disposable {
   }
 }
 
-/** A client that tells the daemon of its own folder only: the first one named is its workspace. */
+/** A client that names only its own folder: the daemon takes the first one as its workspace. */
 class FolderClient extends LanguageClient {
   /**
-   * The daemon's commands are for clients that can send nothing else. Registered in VS Code they
-   * would clash with ours, and with those of the next folder's daemon.
+   * The daemon offers commands for clients that can send nothing else. Registered in VS Code they
+   * would clash with the extension's, and with those of another folder's daemon.
    */
   override registerFeature(feature: StaticFeature | DynamicFeature<unknown>): void {
     const type = 'registrationType' in feature ? feature.registrationType : undefined;
@@ -363,7 +362,7 @@ class FolderClient extends LanguageClient {
 
   protected override fillInitializeParams(params: InitializeParams): void {
     super.fillInitializeParams(params);
-    // Our own item of the status bar shows how far a task is; VS Code's would be a second one.
+    // The extension's status bar item shows a task's progress; VS Code's would be a second one.
     params.capabilities.window = { ...params.capabilities.window, workDoneProgress: false };
     const folder = this.clientOptions.workspaceFolder;
     if (folder) {
@@ -374,7 +373,7 @@ class FolderClient extends LanguageClient {
   }
 }
 
-/** The log, for a trace, which has the handshake and so the keys: by a way of its own for each format. */
+/** The log for traces, without the secrets: a trace contains the handshake, and so the keys. */
 function hiding(log: vscode.LogOutputChannel, secrets: Settings['secrets']) {
   const trace = (message: string) => log.trace(without(secrets, message));
   return new Proxy(log, {
@@ -382,7 +381,7 @@ function hiding(log: vscode.LogOutputChannel, secrets: Settings['secrets']) {
   });
 }
 
-/** The protocol's error code (`ERRORS`), where an error came over the wire. */
+/** The protocol's error code (`ERRORS`); undefined if the error is not a response. */
 export function errorCode(error: unknown): number | undefined {
   const code = (error as { code?: unknown } | undefined)?.code;
   return typeof code === 'number' ? code : undefined;

@@ -1,6 +1,6 @@
-// What is written nowhere. Pure.
+// Keeps secrets out of logs. Pure.
 
-/** A text without the secrets, also where it is JSON, or has JSON in it. */
+/** Replaces the secrets in a text, also in their form inside JSON strings. */
 export function without(secrets: { [name: string]: string }, text: string): string {
   return Object.values(secrets)
     .filter((secret) => secret !== '')

@@ -1,7 +1,7 @@
-// Output as text: what is left of it when the terminal's control sequences are taken out. Pure.
+// Output as plain text, without terminal control sequences. Pure.
 
 const SEQUENCE =
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control sequences are what this is about.
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: this matches control sequences.
   /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[PX^_][^\u001b]*\u001b\\|[ -/]*[0-~])/g;
 
 export function plain(text: string): string {
@@ -9,9 +9,9 @@ export function plain(text: string): string {
     text
       .replace(SEQUENCE, '')
       .replace(/\r+\n/g, '\n')
-      // A progress line drawn over and over: its last state.
+      // Of a progress line that is redrawn, keep the last state.
       .replace(/^[^\n]*\r(?=[^\n])/gm, '')
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: the rest of them has no look.
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: this removes the others.
       .replace(/[\u0000-\u0008\u000b-\u001f\u007f]/g, '')
   );
 }

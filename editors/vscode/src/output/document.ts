@@ -1,5 +1,5 @@
-// All that was kept of an output, as a document that can be searched. A task that runs gives what
-// there is now; opening it again reads again.
+// The kept output of a task as a document that can be searched. For a running task it is the output so
+// far; opening it again reads it again.
 
 import * as vscode from 'vscode';
 import type { Folder, Folders } from '../folders';
@@ -7,7 +7,7 @@ import { bytes, cut, title } from '../tasks/describe';
 import { plain } from './ansi';
 
 export const OUTPUT_SCHEME = 'meanwhile-output';
-/** The daemon's own limit of one reply. */
+/** The daemon's limit for one reply. */
 const READ_BYTES = 4 * 1024 * 1024;
 
 export class OutputDocuments implements vscode.TextDocumentContentProvider {
@@ -38,7 +38,7 @@ export class OutputDocuments implements vscode.TextDocumentContentProvider {
   }
 }
 
-/** The output with its control sequences, and a note where some was not kept. */
+/** The output with its control sequences, and a note for each part that was not kept. */
 export async function readAll(
   folder: Folder,
   id: string,

@@ -1,7 +1,6 @@
-// The bytes of one task on their way to a terminal: the end of what is there first, then what
-// comes. Owns the place reached, so that nothing is shown twice or out of order, and gives up on
-// what would take too long to show: a flood is skipped with a note, never shown late. Pure but for
-// the reads it is given.
+// Feeds the output of one task to a terminal: first the end of the existing output, then new output.
+// Keeps the offset reached, so that nothing is shown twice or out of order. Skips, with a note, what
+// would take too long to show. Pure except for the reads of its source.
 
 import type { OutputPush, ReadResult } from '../protocol/generated';
 import { bytes } from '../tasks/describe';
@@ -11,9 +10,9 @@ export interface FeedSource {
   subscribe(offset: number): Promise<unknown>;
 }
 
-/** One reply; large enough that a megabyte takes a few, small enough that a stop comes through. */
+/** Bytes per reply: a megabyte takes a few, and a stop does not wait long between them. */
 export const READ_BYTES = 256 * 1024;
-/** A jump of at most this much is read; what is longer is skipped, as a person could not follow. */
+/** A gap up to this size is read; a larger one is skipped, as a person could not follow. */
 export const FILL_BYTES = 256 * 1024;
 
 export class OutputFeed {
@@ -31,7 +30,7 @@ export class OutputFeed {
     private readonly onError: (error: Error) => void = () => undefined,
   ) {}
 
-  /** Shows the end of what there is, then goes on live. Again after the daemon came back. */
+  /** Shows the end of the existing output, then follows it. Called again with a new daemon. */
   open(total: number, live: boolean): Promise<void> {
     return this.enqueue(async () => {
       await this.toEnd(total);
@@ -43,12 +42,12 @@ export class OutputFeed {
   }
 
   push(push: OutputPush): void {
-    // Until the beginning is shown a push is only a copy of what will be read.
+    // Before the existing output is shown, a push only repeats what will be read.
     if (!this.started && this.waiting === 0) return;
     this.enqueue(() => this.take(push));
   }
 
-  /** The task has ended with so many bytes: shows what is left of them, and gives what was in the way. */
+  /** Shows the rest of an ended task's output, `total` bytes in all; returns the error if a read failed. */
   async finish(total: number): Promise<Error | undefined> {
     let trouble: Error | undefined;
     await this.enqueue(() =>
@@ -60,7 +59,7 @@ export class OutputFeed {
     return trouble;
   }
 
-  /** A line of our own, between the task's. */
+  /** Writes a line of the extension between the task's. */
   note(text: string): void {
     const fresh = this.lastWasNewline ? '' : '\r\n';
     this.emit(`${fresh}\u001b[0m\u001b[2m${text}\u001b[0m\r\n`);
@@ -98,7 +97,7 @@ export class OutputFeed {
     this.offset = end;
   }
 
-  /** Reads on to where the output ends now, from its last `tailBytes` if that is far. */
+  /** Reads to the current end of the output, at most the last `tailBytes`. */
   private async toEnd(total: number): Promise<void> {
     const start = total - this.tailBytes;
     if (start > this.offset) this.skipTo(start);

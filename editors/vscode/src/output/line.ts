@@ -1,12 +1,12 @@
-// What a terminal driver does for a program that reads lines, for tasks whose input is a pipe:
-// echo, erase, send on Enter, end of input on Ctrl-D. Pure.
+// Line editing as a terminal driver does it, for tasks whose input is a pipe: echo, erase, send on
+// Enter, end of input on Ctrl-D. Pure.
 
 export interface LineResult {
   /** Shown in the terminal. */
   echo: string;
   /** Sent to the task. */
   send: string;
-  /** Its input is to be closed. */
+  /** Whether to close the task's input. */
   eof: boolean;
 }
 

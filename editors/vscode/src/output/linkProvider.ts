@@ -1,5 +1,5 @@
-// Links in the output of tasks: opens the file at its line. Relative to where the task ran, which
-// the terminal itself does not know.
+// Links to files, with their lines, in the output of tasks. Paths are relative to the task's directory,
+// which VS Code's own terminal does not know.
 
 import { stat } from 'node:fs/promises';
 import { homedir } from 'node:os';

@@ -1,5 +1,5 @@
 // Finds what looks like a file in a line of output: `src/main.rs:3:14`, `(12,3)`, `File "x", line 3`.
-// Pure: whether the file exists is for the caller to see.
+// Pure: the caller checks whether the file exists.
 
 export interface FileLink {
   start: number;
@@ -10,7 +10,7 @@ export interface FileLink {
 }
 
 const PYTHON = /File "([^"]+)", line (\d+)/g;
-/** A path with a folder or an extension, perhaps with a place in it. */
+/** A path with a folder or an extension, optionally with a line and a column. */
 const PLAIN =
   /(?<![\w@%+=:,./~-])((?:~\/|\.{1,2}\/|\/)?[\w@%+=.-]+(?:\/[\w@%+=.[\]-]+)*)(?::(\d+)(?::(\d+))?|\((\d+)(?:,\s?(\d+))?\))?/g;
 

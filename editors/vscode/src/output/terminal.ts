@@ -1,6 +1,6 @@
-// The output of a task as a terminal. Owns the terminals of this window, one a task; what they
-// show comes from the feed. Closing one changes nothing about its task: the terminal is a window on
-// it, except for a task of tasks.json, which ends with it unless it says otherwise.
+// The output of a task as a terminal. Owns the terminals of this window, one per task; what they
+// show comes from the feed. Closing a terminal does not affect its task, except that a task of
+// tasks.json is stopped unless it has `detach`.
 
 import { readlink } from 'node:fs/promises';
 import * as vscode from 'vscode';
@@ -12,10 +12,10 @@ import { hasEnded } from '../tasks/store';
 import { OutputFeed } from './feed';
 import { LineInput } from './line';
 
-/** Whether and how a task takes what is typed. */
+/** How a task takes input: not at all, as lines through a pipe, or through a terminal. */
 export type InputKind = 'none' | 'lines' | 'terminal';
 
-/** The size of the terminal seen last. A wider one shows narrow lines well, a narrower one breaks wide ones. */
+/** The size of the last active terminal. Narrow at first: such output also fits a wider one. */
 let seen = { rows: 24, cols: 80 };
 
 /** The size for a terminal that is not shown yet. */
@@ -47,10 +47,10 @@ export class TaskTerminal implements vscode.Pseudoterminal {
     private readonly id: string,
     private readonly events: FolderEvents,
     private readonly options: {
-      /** The terminal ends with the task, with its exit code: for tasks of tasks.json. */
+      /** The terminal closes when the task ends, with its exit code: for tasks of tasks.json. */
       closeWithTask: boolean;
       onClose?: () => void;
-      /** Whether it is the terminal that a person works with; without it always. */
+      /** Whether this is the active terminal; if undefined, always. */
       isActive?: () => boolean;
     },
   ) {
@@ -80,7 +80,7 @@ export class TaskTerminal implements vscode.Pseudoterminal {
           this.finish(notification.task);
         }
       }),
-      // After a daemon died its successor knows nothing of our subscription.
+      // A new daemon does not have this terminal's subscription.
       this.folder.daemon.onDidConnect(() => this.attach()),
     );
     this.attach();
@@ -97,31 +97,31 @@ export class TaskTerminal implements vscode.Pseudoterminal {
 
   handleInput(data: string): void {
     if (this.ended || this.finishing) return;
-    // In the order typed, however long a write waits for the task to read.
+    // Keeps the order typed, even if a write waits for the task to read.
     this.typing = this.typing.then(() => this.type(data)).catch((error) => this.trouble(error));
   }
 
   setDimensions(size: vscode.TerminalDimensions): void {
     this.size = size;
-    // Of several that show one task, the one that a person looks at has the say.
+    // If several terminals show one task, the active one sets its size.
     if (vscode.window.state.focused && (this.options.isActive?.() ?? true)) this.claim();
   }
 
-  /** The same, where it was not done yet: what is active may be hidden, and the task shown elsewhere. */
+  /** Claims a size only once: the active terminal may be hidden, and another may show the task. */
   claimAgain(): void {
     const { size, claimed } = this;
     if (size?.rows !== claimed?.rows || size?.columns !== claimed?.columns) this.claim();
   }
 
-  /** Gives the task's terminal the size of this one. */
+  /** Resizes the task's terminal to this one. */
   claim(): void {
     if (!this.size || this.size.rows < 1 || this.size.columns < 1) return;
     this.claimed = this.size;
     const { rows, columns: cols } = this.size;
     seen = { rows, cols };
-    // In order, or an older size would be the last word.
+    // Requests go in order, so that the latest size wins.
     this.sizing = this.sizing.then(() => {
-      // A server of version 0.1.0 cannot, and a task without a terminal has no size.
+      // A daemon of version 0.1.0 cannot resize, and a task without a terminal has no size.
       if (this.ended || this.finishing || !this.folder.daemon.can('task/resize')) return;
       return this.folder.daemon
         .request('task/resize', { id: this.id, rows, cols })
@@ -150,13 +150,13 @@ export class TaskTerminal implements vscode.Pseudoterminal {
     this.finishing = true;
     const trouble = await this.feed.finish(task.output.total);
     this.finishing = false;
-    // The daemon died over the last words: attached to the next one we come here again.
+    // The daemon died during the last read; `attach` calls this again with the next one.
     if (trouble && !answered(trouble) && this.folder.store.get(this.id)) return;
     this.ended = true;
     this.feed.note(`[${task.shown.ended}]`);
     this.nameEmitter.fire(terminalName(task));
     if (this.options.closeWithTask) {
-      // A status that is not known, and a signal, are not a success.
+      // An unknown status and a signal both count as a failure.
       this.closeEmitter.fire(task.exit?.code ?? 1);
     }
   }
@@ -192,8 +192,8 @@ export class TaskTerminal implements vscode.Pseudoterminal {
   }
 
   /**
-   * The daemon says whether a task takes input, but not whether that is a terminal, which edits and
-   * echoes by itself, or a pipe. Its process knows.
+   * The daemon reports whether a task takes input, but not whether through a terminal, which edits
+   * and echoes itself, or through a pipe. `/proc` does.
    */
   private async inputKind(): Promise<InputKind> {
     try {
@@ -207,7 +207,7 @@ export class TaskTerminal implements vscode.Pseudoterminal {
     return stdin.startsWith('/dev/pts/') ? 'terminal' : 'lines';
   }
 
-  /** The process, which may begin only after the task is there. */
+  /** Waits for the pid of the task's process, which may start later than the task is listed. */
   private async leader(): Promise<number | undefined> {
     while (!this.ended) {
       const pid = this.folder.store.get(this.id)?.pid;
@@ -227,7 +227,7 @@ export class TaskTerminal implements vscode.Pseudoterminal {
   }
 }
 
-/** Whether an error is what the daemon said, by its code; else the daemon is gone. */
+/** Whether an error is a response of the daemon, by its code; if not, the daemon has exited. */
 function answered(error: Error): boolean {
   const code = errorCode(error);
   if (code === undefined) return false;
@@ -241,7 +241,6 @@ export function terminalName(task: Task): string {
   return `${sign[outcome(task)] ?? ''}${title(task)}`;
 }
 
-/** The output terminals of this window. */
 export class Terminals implements vscode.Disposable {
   private readonly byTask = new Map<string, { terminal: vscode.Terminal; pty: TaskTerminal }>();
   private readonly subscriptions: vscode.Disposable[];
@@ -277,7 +276,7 @@ export class Terminals implements vscode.Disposable {
       name: task ? terminalName(task) : id,
       pty,
       iconPath: new vscode.ThemeIcon('rocket'),
-      // The daemon keeps the output; after a reload an empty terminal would be all there is.
+      // After a reload VS Code would restore an empty terminal; the daemon keeps the output.
       isTransient: true,
     });
     this.byTask.set(id, { terminal, pty });
@@ -290,13 +289,12 @@ export class Terminals implements vscode.Disposable {
     return activeTerminal !== undefined && this.taskOf(activeTerminal) === id;
   }
 
-  /** A task in the place of another: it was started again. */
+  /** Shows a restarted task instead of the one before. */
   replace(folder: Folder, before: string, id: string): void {
     this.byTask.get(before)?.terminal.dispose();
     this.show(folder, id, true);
   }
 
-  /** The task that a terminal shows. */
   taskOf(terminal: vscode.Terminal): string | undefined {
     for (const [id, entry] of this.byTask) if (entry.terminal === terminal) return id;
     return undefined;

@@ -1,5 +1,5 @@
-// Changes that the agent proposes or has made, in the diff editor. The proposed side is a document in memory, which a
-// person edits like any other: VS Code's own arrows between the sides take a part back. Nothing here writes a file.
+// Changes that the agent proposes or has made, in the diff editor. The proposed side is a document in memory that the
+// person can edit: VS Code's arrows between the sides revert a part. Nothing here writes a file.
 
 import { posix } from 'node:path';
 import * as vscode from 'vscode';
@@ -20,7 +20,7 @@ export class Changes implements vscode.FileSystemProvider, vscode.Disposable {
   readonly onDidChangeFile = this.emitter.event;
   private readonly registration = vscode.workspace.registerFileSystemProvider(CHANGE_SCHEME, this);
   private time = 1;
-  /** Tells the documents of this window from those that a reload has left. */
+  /** Distinguishes this window's documents from those of before a reload. */
   private readonly born = Date.now().toString(36);
 
   constructor() {
@@ -32,7 +32,7 @@ export class Changes implements vscode.FileSystemProvider, vscode.Disposable {
     this.emitter.dispose();
   }
 
-  /** Shows what is asked, to be edited. Shown again it is as the person left it. */
+  /** Shows a proposed change for editing; the person's edits are kept if it is shown again. */
   async propose(key: number, change: Diff, unseen: string[]): Promise<void> {
     let uri = this.proposals.get(key)?.uri;
     if (!uri) {
@@ -44,13 +44,13 @@ export class Changes implements vscode.FileSystemProvider, vscode.Disposable {
     await this.compare(`was-${this.born}-${key}`, change, uri, what);
   }
 
-  /** Shows what was done. */
+  /** Shows a change that was made. */
   async show(change: Diff): Promise<void> {
     const made = this.put('after', change.path, change.newText, false);
     await this.compare('before', change, made, 'what the agent changed');
   }
 
-  /** The question whose proposal this is. */
+  /** The key of the request for a proposed document. */
   keyOf(uri: vscode.Uri | undefined): number | undefined {
     for (const [key, proposal] of this.proposals) {
       if (proposal.uri.toString() === uri?.toString()) return key;
@@ -58,7 +58,7 @@ export class Changes implements vscode.FileSystemProvider, vscode.Disposable {
     return undefined;
   }
 
-  /** The text that a person left of a proposal; undefined: all of it. */
+  /** The proposed text with the person's edits; undefined if unchanged. */
   left(key: number): string | undefined {
     const proposal = this.proposals.get(key);
     if (!proposal) return undefined;
@@ -69,12 +69,12 @@ export class Changes implements vscode.FileSystemProvider, vscode.Disposable {
     return bare(text) === bare(old) ? old : text;
   }
 
-  /** The question is over. */
+  /** Closes the proposal of a settled request. */
   async forget(key: number): Promise<void> {
     const proposal = this.proposals.get(key);
     if (!proposal) return;
     this.proposals.delete(key);
-    // Unsaved, closing it would ask what is to become of it.
+    // When closing an unsaved document, VS Code would ask whether to save it.
     await documentOf(proposal.uri)?.save();
     const uri = proposal.uri.toString();
     await vscode.window.tabGroups.close(tabsOf((modified) => modified.toString() === uri));
@@ -96,7 +96,7 @@ export class Changes implements vscode.FileSystemProvider, vscode.Disposable {
   private put(side: string, path: string, text: string, editable: boolean): vscode.Uri {
     const uri = this.uri(side, path);
     const mtime = this.time++;
-    // The mark has it read as UTF-8, whatever encoding the person has set.
+    // With a byte order mark VS Code reads it as UTF-8, whatever encoding the person has set.
     const data = new TextEncoder().encode(`\ufeff${text.replace(/^\ufeff/, '')}`);
     this.texts.set(uri.toString(), { data, editable, mtime });
     this.emitter.fire([{ type: vscode.FileChangeType.Changed, uri }]);
@@ -154,7 +154,7 @@ function documentOf(uri: vscode.Uri): vscode.TextDocument | undefined {
   return vscode.workspace.textDocuments.find((one) => one.uri.toString() === uri.toString());
 }
 
-/** The tabs of the diff editor whose right side is one of these. */
+/** The diff editor tabs whose right side satisfies `isOurs`. */
 function tabsOf(isOurs: (modified: vscode.Uri) => boolean): vscode.Tab[] {
   const tabs = vscode.window.tabGroups.all.flatMap((group) => group.tabs);
   return tabs.filter(
@@ -162,12 +162,12 @@ function tabsOf(isOurs: (modified: vscode.Uri) => boolean): vscode.Tab[] {
   );
 }
 
-/** Whether lines end in several ways, of which an editor would keep one. */
+/** Whether line endings are mixed; an editor would make them uniform. */
 function hasMixedEnds(text: string): boolean {
   return new Set(text.match(/\r\n?|\n/g)).size > 1;
 }
 
-/** A text but for what an editor keeps to itself. */
+/** A text without what an editor may change: the byte order mark and line endings. */
 function bare(text: string): string {
   return text.replace(/^\ufeff/, '').replace(/\r\n?/g, '\n');
 }

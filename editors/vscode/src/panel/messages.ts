@@ -1,23 +1,23 @@
-// What the extension and its webview say to each other.
+// The messages between the extension and its webviews.
 
 import type { Timeline } from '../protocol/generated';
 import type { PermissionOption, SessionInfo } from '../protocol/session';
 import type { SessionEvent, SessionModel } from './session';
 
-/** Everything the view shows; sent when it is built, and when something else is chosen. */
+/** Everything the views show; sent when one is built, and when another session or folder is chosen. */
 export interface Snapshot {
   type: 'snapshot';
   folders: { key: string; name: string }[];
   folder: string | undefined;
   sessions: SessionInfo[];
-  /** The session shown; undefined: all background tasks, or a session not begun yet. */
+  /** The session shown; undefined for all background tasks, or for a new chat. */
   session: SessionModel | undefined;
-  /** A new conversation is about to begin: nothing of it exists until something is said. */
+  /** A new chat, whose session is created with its first prompt. */
   fresh: boolean;
-  /** The tasks of the folder. */
+  /** The timeline of the folder's tasks. */
   tasks: Timeline;
   agent: AgentState;
-  /** What was typed and not sent, kept while the view is hidden. */
+  /** Text typed but not sent, kept while the view is hidden. */
   draft: string;
 }
 
@@ -26,7 +26,7 @@ export type AgentState =
   | { kind: 'ready' }
   | { kind: 'starting' }
   | { kind: 'missing'; reason: string }
-  /** There is an agent, and no model for it to ask: what mends that are buttons. */
+  /** The agent has no model; the view shows buttons to choose one. */
   | { kind: 'noModel'; reason: string };
 
 export type ToWebview =

@@ -1,6 +1,6 @@
-// The agent's two views: the timeline in the panel, the chat in the secondary side bar. Each is a webview
-// on the same page, which draws its part, and speaks of the same session. A view is thrown away whenever it
-// is hidden; what it shows is in `Sessions` and the task stores, and is sent again when it is built.
+// The agent's two views: the timeline in the panel, the chat in the secondary side bar. Both are webviews
+// with the same page, and each draws its part of the same session. VS Code discards a view when it is
+// hidden; its content is in `Sessions` and the task stores, and is sent to the rebuilt view.
 
 import { randomBytes } from 'node:crypto';
 import * as vscode from 'vscode';
@@ -19,7 +19,7 @@ import { NOTHING } from './timeline';
 
 /** Pushes within this time are one message to the view. */
 const BATCH_MS = 30;
-/** How often changes of tasks are sent, and how often where there are very many. */
+/** How often changes of tasks are sent, and how often if there are more than `CROWD`. */
 const TASKS_MS = 200;
 const TASKS_OF_CROWD_MS = 1_500;
 const CROWD = 50;
@@ -40,7 +40,7 @@ export class Panel implements vscode.Disposable {
   private readonly changes = new Changes();
   private batchTimer: NodeJS.Timeout | undefined;
   private tasksTimer: NodeJS.Timeout | undefined;
-  /** The tasks of the folder that is shown, as the daemon drew them last. */
+  /** The daemon's last timeline of the shown folder's tasks. */
   private tasks: Timeline = NOTHING;
 
   constructor(
@@ -57,7 +57,7 @@ export class Panel implements vscode.Disposable {
       ),
       folders.events.changed.event(() => this.sendTasksSoon()),
       folders.events.state.event(() => {
-        // Another daemon may find a model where this one did not.
+        // A new daemon may find a model.
         this.trouble = undefined;
         this.show();
       }),
@@ -125,7 +125,7 @@ export class Panel implements vscode.Disposable {
     for (const subscription of this.subscriptions) subscription.dispose();
   }
 
-  /** Whether the chat of the session that a task belongs to is before a person's eyes. */
+  /** Whether the person sees the chat of the task's session. */
   shows(folder: Folder, task: Task): boolean {
     return this.visible('chat') && folder === this.folder && task.queue === this.current;
   }
@@ -135,7 +135,7 @@ export class Panel implements vscode.Disposable {
     return this.byFolder.get(folder)?.isStep(task) ?? false;
   }
 
-  /** What the view shows, for it and for tests. */
+  /** Everything that the views show; also for tests. */
   snapshot(): Snapshot {
     const folder = this.shownFolder();
     const sessions = this.shownSessions();
@@ -184,7 +184,7 @@ export class Panel implements vscode.Disposable {
     return folder && this.byFolder.get(folder);
   }
 
-  /** Folders that were taken out of the workspace, and what was shown of them. */
+  /** Drops folders that were removed from the workspace, and what was shown of them. */
   private forget(): void {
     const all = this.folders.all();
     for (const [folder, sessions] of this.byFolder) {
@@ -268,7 +268,7 @@ export class Panel implements vscode.Disposable {
     }
   }
 
-  /** After a start or a restart: the list, and the session that was shown. */
+  /** After a daemon's start: fetches the list, and opens the session that was shown. */
   private async restore(): Promise<void> {
     const sessions = this.shownSessions();
     if (!sessions?.available) {
@@ -296,7 +296,7 @@ export class Panel implements vscode.Disposable {
     this.show();
   }
 
-  /** Without a model there are buttons, and it is tried again with the daemon that has one. */
+  /** Opens a session; without a model the chat shows buttons, and the next daemon tries again. */
   private async open(sessions: Sessions, session: string): Promise<void> {
     await sessions.open(session).catch((error) => {
       if (errorCode(error) !== ERRORS.noModel) throw error;
@@ -304,7 +304,7 @@ export class Panel implements vscode.Disposable {
     });
   }
 
-  /** The session itself is made with its first prompt, so that the list has no empty ones. */
+  /** The session is created with its first prompt, so that the list has no empty ones. */
   private async begin(): Promise<void> {
     this.flush();
     this.current = undefined;
@@ -334,7 +334,7 @@ export class Panel implements vscode.Disposable {
     this.post({ type: 'sessions', sessions: infos });
   }
 
-  /** The answer to the change in a diff editor: of the one that is named, or before the person. */
+  /** Answers for the change in a diff editor: the given one, or the active one. */
   private decide(uri: vscode.Uri | undefined, kind: 'allow_once' | 'reject_once'): void {
     const key = this.changes.keyOf(uri ?? vscode.window.activeTextEditor?.document.uri);
     if (key === undefined) return;
@@ -363,7 +363,7 @@ export class Panel implements vscode.Disposable {
     await vscode.commands.executeCommand('meanwhile.chat.focus');
   }
 
-  /** A question must not wait for a view that is hidden. */
+  /** Asks in a notification, because the chat is hidden. */
   private async askOutside(
     sessions: Sessions,
     session: string,
@@ -430,7 +430,7 @@ export class Panel implements vscode.Disposable {
   }
 }
 
-/** Why there is no session to speak to. */
+/** The state to show if a session cannot be used. */
 function troubleOf(error: unknown): AgentState {
   const kind = errorCode(error) === ERRORS.noModel ? 'noModel' : 'missing';
   return { kind, reason: (error as Error).message };

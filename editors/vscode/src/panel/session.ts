@@ -1,6 +1,6 @@
-// A session as a person reads it: the daemon's pushes folded into entries, in order. Pure, and the
-// same code in the extension and in its webview, so that a view that was thrown away is rebuilt from
-// one copy and then follows by the same steps.
+// A session as a person reads it: the daemon's pushes reduced to entries, in order. Pure, and the same
+// code in the extension and in its webview, so that a rebuilt view starts from a copy and then applies
+// the same events.
 
 import type { Card, Diff, Piece, Timeline, Watched } from '../protocol/generated';
 import type {
@@ -18,7 +18,7 @@ import { NOTHING, place } from './timeline';
 
 export type Entry =
   | { kind: 'user'; text: string }
-  /** Sent, and not begun with: another turn runs. */
+  /** A prompt whose turn has not started, because another turn runs. */
   | { kind: 'waiting'; text: string }
   | { kind: 'agent'; text: string; call: number | undefined }
   | { kind: 'thought'; text: string; call: number | undefined }
@@ -37,15 +37,15 @@ export type Entry =
       output: string;
       diffs: Diff[];
       taskId: string | undefined;
-      /** Its command, which was waited for to its end. */
+      /** The card of its command, if the agent waited for its end. */
       card?: Card;
       background: boolean;
-      /** The kernel holds what it can do. */
+      /** The kernel confines the command. */
       confined: boolean;
     };
 
 export interface Permission {
-  /** Ours: names the request among those open. */
+  /** Given by this extension; identifies the open request. */
   key: number;
   request: PermissionRequest;
 }
@@ -54,19 +54,19 @@ export interface SessionModel {
   id: string;
   title: string | undefined;
   entries: Entry[];
-  /** What a person sent and the agent has not begun with, in order. */
+  /** Prompts whose turns have not started, in order. */
   waiting: string[];
-  /** The last one shown was sent to an idle agent, whose turn will begin with it. */
+  /** The last prompt shown went to an idle agent; its turn has not started yet. */
   early: boolean;
   /** A turn runs. */
   busy: boolean;
-  /** Turns of prompts whose end was told and whose prompt is not answered yet: another may run by then. */
+  /** Prompts whose turns have ended but whose replies have not come; another turn may run by then. */
   over: number;
   retry: string | undefined;
   permissions: Permission[];
   usage: string | undefined;
   timeline: Timeline;
-  /** Another process has it, or had it, and whether a prompt from here can go on with it. */
+  /** Set if another process has or had the session; `free` if a prompt from here can continue it. */
   held: { says: string; free: boolean } | undefined;
 }
 
@@ -76,7 +76,7 @@ export type SessionEvent =
   | { type: 'retrying'; push: RetryingPush }
   | { type: 'timeline'; timeline: Timeline }
   | { type: 'pieces'; pieces: Piece[] }
-  /** What a person sent from here; the daemon does not echo it. */
+  /** A prompt sent from this window; the daemon does not echo it. */
   | { type: 'prompted'; text: string }
   | { type: 'answered'; text?: string; error: string | undefined }
   | { type: 'permission'; permission: Permission }
@@ -101,7 +101,7 @@ export function emptySession(id: string): SessionModel {
   };
 }
 
-/** Takes one event in. Changes the model it is given. */
+/** Applies one event to the model, in place. */
 export function reduce(model: SessionModel, event: SessionEvent): void {
   switch (event.type) {
     case 'update':
@@ -130,7 +130,7 @@ export function reduce(model: SessionModel, event: SessionEvent): void {
       model.busy = true;
       return;
     case 'answered':
-      // One that was refused never began.
+      // The turn of a refused prompt never started.
       if (event.error !== undefined && model.waiting[0] === event.text) begin(model);
       else if (model.over > 0) {
         model.over -= 1;
@@ -207,7 +207,7 @@ function update(model: SessionModel, update: SessionUpdate): void {
     case 'session_info_update':
       if (update.title) model.title = update.title;
       return;
-    // The protocol has them; this daemon does not say them.
+    // The protocol has these; this daemon does not send them.
     case 'available_commands_update':
     case 'current_mode_update':
     case 'config_option_update':
@@ -218,7 +218,7 @@ function update(model: SessionModel, update: SessionUpdate): void {
   }
 }
 
-/** Chunks of one voice, in one model call, are one entry. */
+/** Joins chunks of one kind and one model call into one entry. */
 function append(
   model: SessionModel,
   said: Extract<Entry, { kind: 'user' | 'agent' | 'thought' }>,
@@ -229,7 +229,7 @@ function append(
   else model.entries.push(said);
 }
 
-/** A change is shown as what it is, in the place of the arguments of its call. */
+/** Shows a proposed change as a diff, instead of the arguments of its call. */
 function asked(model: SessionModel, request: PermissionRequest): void {
   const id = request.toolCall.toolCallId;
   const entry = model.entries.findLast((one) => one.kind === 'tool' && one.id === id);
@@ -263,13 +263,13 @@ function tool(model: SessionModel, call: ToolCall | ToolCallUpdate): void {
   if (call.status) entry.status = call.status;
   if (call.rawInput !== undefined) entry.input = shown(call.rawInput, entry.title);
   if (call.content) {
-    // Of a command the text is for the model.
+    // The text of a command's result is for the model; people see the card's output.
     entry.output =
       background || entry.background
         ? ''
         : (card?.output ?? call.content.map(contentText).filter(Boolean).join('\n'));
     const diffs = call.content.flatMap((part) => (part.type === 'diff' ? [part] : []));
-    // Of one that was refused the change that was asked about stays.
+    // A refused change has no diff here: keep the proposed one.
     if (diffs.length > 0) entry.diffs = diffs;
     const terminal = call.content.find((part) => part.type === 'terminal');
     if (terminal) entry.taskId = terminal.terminalId;
@@ -290,7 +290,7 @@ function contentText(part: ToolContent): string {
   }
 }
 
-/** Arguments as a person reads them, without those that the words before them have. */
+/** The arguments as text for a person, without those that `before` already contains. */
 export function shown(input: unknown, before: string): string {
   if (input === null || typeof input !== 'object') return String(input ?? '');
   const entries = Object.entries(input);
@@ -314,7 +314,7 @@ function turn(model: SessionModel, push: TurnPush): void {
   ended(model, push.says, push.error);
 }
 
-/** The turn of the prompt that waited longest. */
+/** Starts the turn of the prompt that has waited longest. */
 function begin(model: SessionModel): void {
   const text = model.waiting.shift();
   if (text === undefined) return;

@@ -1,6 +1,6 @@
-// The agent's sessions of one folder, as one window sees them: which is open, what was said, which
-// permissions are asked. Holds no state that the daemon has not: after its death, or a reload of the
-// window, a session is loaded again.
+// The agent's sessions of one folder, as this window sees them: which are open, their transcripts, and
+// the open permission requests. Holds no state that the daemon lacks: with a new daemon, or after a
+// reload of the window, a session is loaded again.
 
 import * as vscode from 'vscode';
 import { errorCode } from '../daemon/daemon';
@@ -17,9 +17,9 @@ import {
 import type { Changes } from './changes';
 import { emptySession, reduce, type SessionEvent, type SessionModel } from './session';
 
-/** Sessions listed. */
+/** The most sessions listed. */
 const LISTED = 100;
-/** Names each question of the window. */
+/** The key of the window's next permission request. */
 let nextKey = 1;
 
 interface Asked {
@@ -30,7 +30,7 @@ interface Asked {
 
 export class Sessions {
   private readonly models = new Map<string, SessionModel>();
-  /** Those whose past is on its way: a view of one shows the whole when `open` returns. */
+  /** Sessions being loaded: a view gets the whole session when `open` returns, not its events. */
   private readonly loading = new Set<SessionModel>();
   private readonly asked = new Map<number, Asked>();
   infos: SessionInfo[] = [];
@@ -39,7 +39,7 @@ export class Sessions {
     session: string;
     event: SessionEvent;
   }>();
-  /** A step of a session that is open; `reduce` it into a copy. */
+  /** An event of an open session; apply it to a copy with `reduce`. */
   readonly onEvent = this.eventEmitter.event;
   private readonly askEmitter = new vscode.EventEmitter<{
     session: string;
@@ -48,7 +48,7 @@ export class Sessions {
   }>();
   readonly onDidAsk = this.askEmitter.event;
   private readonly resetEmitter = new vscode.EventEmitter<void>();
-  /** Sessions have to be looked at again. */
+  /** A new daemon has connected: open sessions again. */
   readonly onDidReset = this.resetEmitter.event;
 
   constructor(
@@ -82,8 +82,8 @@ export class Sessions {
   }
 
   /**
-   * Whether a task is only a step of a turn, which needs no notice: what an agent waits for
-   * itself, or a session of another window.
+   * Whether a task needs no notice, because an agent waits for it itself, or because it belongs to
+   * a session of another window.
    */
   isStep(task: Task): boolean {
     if (!task.agent) return false;
@@ -102,8 +102,8 @@ export class Sessions {
   }
 
   /**
-   * Opens a past session: its transcript, and its trace. One that is open, here or in another process, is left as
-   * it is. Throws where there is no model.
+   * Opens a past session with its transcript and trace. Only watches a session that another process has open.
+   * Throws if there is no model.
    */
   async open(id: string): Promise<SessionModel> {
     const there = this.models.get(id);
@@ -116,12 +116,12 @@ export class Sessions {
       await this.folder.daemon.request('session/load', { sessionId: id, cwd, mcpServers: [] });
     } catch (error) {
       if (errorCode(error) === ERRORS.noModel) {
-        // Once there is a model it is loaded again.
+        // The session is loaded again once there is a model.
         this.models.delete(id);
         this.loading.delete(model);
         throw error;
       }
-      // Open in another process: it can be looked at, not spoken to.
+      // Another process has the session open: watch it.
       const held = { says: (error as Error).message, free: true };
       await this.folder.daemon.request('session/watch', { sessionId: id }).then(
         (watched) => this.take(id, { type: 'watched', watched }),
@@ -167,11 +167,11 @@ export class Sessions {
   }
 
   async cancel(id: string): Promise<void> {
-    // The daemon withdraws what it asks; after an answer from here it would go on to ask the model.
+    // The daemon withdraws its permission requests; if they were answered, it would call the model again.
     await this.folder.daemon.notify('session/cancel', { sessionId: id });
   }
 
-  /** What a person left of a change goes along where it is allowed. */
+  /** Answers a permission request; an allowed change is sent as the person edited it. */
   answer(key: number, kind: PermissionOption['kind'], optionId?: string): void {
     const option = this.asked
       .get(key)
@@ -187,7 +187,7 @@ export class Sessions {
     });
   }
 
-  /** Shows the change that is asked about. */
+  /** Shows the proposed change. */
   async review(key: number): Promise<void> {
     const request = this.asked.get(key)?.request;
     const change = request && changeOf(request);
@@ -239,11 +239,11 @@ export class Sessions {
     const model = this.models.get(session);
     if (!model) return;
     reduce(model, event);
-    // A view may still have the same story from before, and would tell it twice.
+    // A view may still have this transcript from before, and would show it twice.
     if (!this.loading.has(model)) this.eventEmitter.fire({ session, event });
   }
 
-  /** Another daemon: it has no session open, and does not wait for the answers of this window. */
+  /** A new daemon has no session open, and does not wait for answers from this window. */
   private reset(): void {
     this.models.clear();
     for (const key of this.asked.keys()) void this.changes.forget(key);

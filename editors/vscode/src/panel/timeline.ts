@@ -1,5 +1,5 @@
-// The pieces of a timeline, sorted for drawing, and its axis of time. Pure. What happened, in which words and
-// colours, the daemon has said: here is only where it lies.
+// The pieces of a timeline, sorted for drawing, and its time axis. Pure. The daemon provides the events,
+// their text and colours; only positions are computed here.
 
 import type { Piece, Timeline } from '../protocol/generated';
 
@@ -7,7 +7,7 @@ type Of<T extends Piece['type']> = Extract<Piece, { type: T }>;
 
 export type Segment = Of<'segment'>;
 export type Mark = Of<'mark'>;
-/** A stretch of time, or a moment, with its times as numbers. Of what goes on `to` is undefined. */
+/** A segment or a mark, with its times as numbers; `to` is undefined while it goes on. */
 export interface Thing {
   piece: Segment | Mark;
   from: number;
@@ -18,7 +18,7 @@ export type Gap = Of<'gap'> & { start: number; end: number };
 
 export const NOTHING: Timeline = { pieces: [], legend: [], leftOut: 0 };
 
-/** Pieces take the place of those of their keys. */
+/** Adds pieces; each replaces the piece with the same key. */
 export function place({ pieces: old, ...timeline }: Timeline, news: Piece[]): Timeline {
   const pieces = new Map([...old, ...news].map((piece) => [piece.key, piece]));
   return { ...timeline, pieces: [...pieces.values()] };
@@ -29,19 +29,19 @@ const STEPS = [
   10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 15e3, 3e4, 6e4, 12e4, 3e5, 6e5, 9e5, 18e5, 36e5,
   72e5, 108e5, 216e5, 432e5, 864e5,
 ];
-/** What a gap takes up of all that is not one. */
+/** The drawn length of a gap, as a share of the time outside gaps. */
 const GAP_SHARE = 0.03;
 const GAP_LEAST_MS = 1_000;
 
-/** A timeline as it is to be drawn; of a recording, as it was at `until`. */
+/** A timeline ready to be drawn; for a recording, its state at `until`. */
 export class Picture {
   readonly lanes: Lane[] = [];
   readonly arrows: (Of<'arrow'> & { moment: number })[] = [];
   readonly gaps: Gap[] = [];
   readonly start: number;
-  /** Undefined while something goes on. */
+  /** Undefined while something runs. */
   readonly end: number | undefined;
-  /** What a gap is drawn as long as. */
+  /** The drawn length of each gap. */
   private readonly gapMs: number;
 
   constructor({ pieces }: Timeline, until = Number.POSITIVE_INFINITY) {
@@ -49,7 +49,7 @@ export class Picture {
     let [start, end, goesOn] = [Number.POSITIVE_INFINITY, 0, false];
     const add = (piece: Thing['piece'], from: number, to: number | undefined) => {
       if (from > until) return;
-      // What a recording has not told yet.
+      // In a recording this has not ended yet.
       const open = to !== undefined && to > until;
       const look = piece.kind === 'task' ? { look: 'running' as const } : {};
       const thing = open
@@ -58,7 +58,7 @@ export class Picture {
       lanes.get(piece.lane)?.things.push(thing);
       start = Math.min(start, from);
       end = Math.max(end, thing.to ?? from);
-      // A result may wait for days: no reason to go on drawing.
+      // A waiting result does not keep the axis moving: it may wait for days.
       goesOn ||= thing.to === undefined && piece.kind !== 'result';
     };
     for (const piece of pieces) {
@@ -96,7 +96,7 @@ export class Picture {
     this.gapMs = Math.max(GAP_LEAST_MS, (end - this.start - idle) * GAP_SHARE);
   }
 
-  /** A moment on the axis that is drawn, where every gap is as long as any other. */
+  /** Converts a time to the drawn axis, on which all gaps have the same length. */
   fold(at: number): number {
     let cut = 0;
     for (const { start, end } of this.gaps) {
@@ -106,17 +106,17 @@ export class Picture {
     return at - cut;
   }
 
-  /** Where the axis has its lines, at most one in `gap` pixels, and how far they are apart. */
+  /** The times of the axis lines, at most one per `gap` pixels, and the step between them. */
   axis(from: number, to: number, width: number, gap = 90): { lines: number[]; step: number } {
     const step =
       STEPS.find((step) => (step / (to - from)) * width >= gap) ??
       Math.ceil((to - from) / (width / gap) / 864e5) * 864e5;
     const lines: number[] = [];
-    // From the end of each gap to the beginning of the next.
+    // Stretches from the end of one gap to the start of the next.
     const starts = [Number.NEGATIVE_INFINITY, ...this.gaps.map(({ end }) => end)];
     for (const [n, begin] of starts.entries()) {
       const end = this.gaps[n]?.start ?? Number.POSITIVE_INFINITY;
-      // What is folded away before it.
+      // How much the gaps before it are shortened.
       const cut = Number.isFinite(begin) ? begin - this.fold(begin) : 0;
       const first = Math.max(begin, from + cut);
       for (let at = Math.ceil(first / step) * step; at <= Math.min(end, to + cut); at += step) {

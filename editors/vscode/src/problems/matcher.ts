@@ -1,6 +1,6 @@
-// Problem matchers as VS Code's tasks have them, applied to text that is there already. VS Code
-// keeps its own engine to itself, so this is the documented part of it: patterns of one line or
-// several, the last of which may loop. Pure.
+// Problem matchers of VS Code's tasks, applied to existing text. VS Code does not export its engine, so
+// this implements the documented part: patterns of one line or several, the last of which may loop.
+// Pure.
 
 /** One line of a pattern, as `problemPatterns` in a package.json has it. */
 export interface PatternLine {
@@ -23,9 +23,9 @@ export interface Matcher {
   source: string | undefined;
   severity: Severity | undefined;
   patterns: PatternLine[];
-  /** How a file is found: as it is, from a folder, or whichever exists. */
+  /** How a file name is resolved: as absolute, against a folder, or whichever exists. */
   location: 'absolute' | 'relative' | 'autoDetect';
-  /** The folder, where the matcher names one; may hold `${workspaceFolder}` and `${cwd}`. */
+  /** The folder, if the matcher names one; may contain `${workspaceFolder}` and `${cwd}`. */
   base: string | undefined;
 }
 
@@ -42,7 +42,7 @@ export interface Problem {
   message: string;
 }
 
-/** No file has so many problems that anybody reads them. */
+/** The most problems found; a person would not read more. */
 export const PROBLEMS_MAX = 2_000;
 
 export function findProblems(text: string, matcher: Matcher): Problem[] {
@@ -131,7 +131,7 @@ export function severityOf(word: string | undefined): Severity | undefined {
   return SEVERITIES[word?.toLowerCase() ?? ''];
 }
 
-/** What a package.json contributes. */
+/** The relevant part of a package.json's `contributes`. */
 export interface Contributions {
   problemMatchers?: ContributedMatcher[];
   problemPatterns?: ContributedPattern[];
@@ -149,7 +149,7 @@ interface ContributedMatcher {
 
 type ContributedPattern = PatternLine & { name?: string; patterns?: PatternLine[] };
 
-/** The matchers that installed extensions contribute, by name, without those we cannot read. */
+/** The matchers that installed extensions contribute, by name, without invalid ones. */
 export function contributedMatchers(all: Contributions[]): Map<string, Matcher> {
   const patterns = new Map<string, PatternLine[]>();
   for (const pattern of all.flatMap((one) => list(one.problemPatterns))) {

@@ -1,5 +1,5 @@
-// Problems in the output of finished tasks. Owns the diagnostics and which matcher reads what;
-// the matching itself is `matcher.ts`. A command that is run again replaces what it found before.
+// Problems in the output of finished tasks. Owns the diagnostics and the choice of matchers; `matcher.ts`
+// does the matching. A new run of a command replaces the problems of the last.
 
 import { stat } from 'node:fs/promises';
 import { isAbsolute, join, normalize } from 'node:path';
@@ -19,7 +19,7 @@ import {
 
 export class Problems implements vscode.Disposable {
   private readonly subscriptions: vscode.Disposable[] = [];
-  /** One collection for each command of a folder, so that a new run clears the last. */
+  /** One collection per command of a folder, so that a new run clears the last. */
   private readonly byCommand = new Map<string, vscode.DiagnosticCollection>();
 
   constructor(
@@ -42,7 +42,7 @@ export class Problems implements vscode.Disposable {
     const found = new Map<string, vscode.Diagnostic[]>();
     let count = 0;
     for (const name of names) {
-      // A compiler says much of few files.
+      // Resolve each file once: compilers report many problems in few files.
       const paths = new Map<string, string>();
       const matcher = all.get(name.replace(/^\$/, ''));
       if (!matcher) {
@@ -80,7 +80,7 @@ export class Problems implements vscode.Disposable {
   }
 }
 
-/** What installed extensions contribute; they may come and go, so it is read when needed. */
+/** The matchers of the extensions that are installed at the time of the call. */
 export function matchers(): Map<string, Matcher> {
   return contributedMatchers(
     vscode.extensions.all.map(
@@ -113,7 +113,7 @@ async function locateFile(
 ): Promise<string> {
   const path = file.startsWith('file:') ? fileURLToPath(file) : file;
   if (isAbsolute(path) || matcher.location === 'absolute') return normalize(path);
-  // Where the task ran is right for nearly every tool; the folder is what a matcher asks for.
+  // Most tools print paths relative to the task's directory; the matcher's folder comes second.
   const root = folder.workspaceFolder.uri.fsPath;
   const base = matcher.base
     ?.replaceAll(/\$\{workspace(Folder|Root)\}/g, root)

@@ -1,5 +1,5 @@
-// The agent's half of the protocol by shorter names, and how what is particular to this daemon is found
-// in it: in `_meta.meanwhile`. The types are generated.
+// Shorter names for the generated types of the agent's half of the protocol, and functions that read
+// this daemon's additions in `_meta.meanwhile`.
 
 import type { ContentBlock, Diff, Own, OwnQuestion, RequestPermissionRequest } from './generated';
 
@@ -23,23 +23,23 @@ export function own(update: { _meta?: { [key: string]: unknown } | null }): Part
   return (update._meta?.meanwhile ?? {}) as Partial<Own>;
 }
 
-/** What is asked, with a verb: `edit src/main.ts`. */
+/** The question, which begins with a verb: `edit src/main.ts`. */
 export function questionOf({ _meta, toolCall }: RequestPermissionRequest): string {
   const own = _meta?.meanwhile as OwnQuestion | undefined;
   return own?.question ?? toolCall.title ?? toolCall.toolCallId;
 }
 
-/** What a diff does not show of the change that is asked about: other line ends. */
+/** What a diff does not show of the proposed change, such as other line endings. */
 export function unseenOf({ _meta }: RequestPermissionRequest): string[] {
   return (_meta?.meanwhile as OwnQuestion | undefined)?.unseen ?? [];
 }
 
-/** The change that a question is about. */
+/** The change that permission is asked for. */
 export function changeOf({ toolCall }: RequestPermissionRequest): Diff | undefined {
   return toolCall.content?.find((part) => part.type === 'diff');
 }
 
-/** What can be read of a block. */
+/** The text of a block, or a name for it. */
 export function blockText(block: ContentBlock): string {
   switch (block.type) {
     case 'text':

@@ -1,10 +1,10 @@
-// What a task is called and what is said of it, in the words of the command line. Pure functions
-// of a task and the time.
+// The title, state and times of a task as text, worded as on the command line. Pure functions of a
+// task and the time.
 
 import type { Task } from '../protocol/generated';
 import { hasEnded } from './store';
 
-/** How a task stands, for an icon and a filter. */
+/** The state of a task, for its icon and the filter. */
 export type Outcome =
   | 'running'
   | 'waiting'
@@ -15,7 +15,7 @@ export type Outcome =
   | 'timedOut'
   | 'lost';
 
-/** The daemon's word, and what only its pushes tell: that it waits for a person to type. */
+/** The daemon's outcome, or `waiting` if a push reported that the task waits for input. */
 export function outcome(task: Pick<Task, 'shown' | 'waitsForInput'>): Outcome {
   const { outcome } = task.shown;
   if (outcome !== 'queued' && outcome !== 'running') return outcome;
@@ -23,19 +23,19 @@ export function outcome(task: Pick<Task, 'shown' | 'waitsForInput'>): Outcome {
 }
 
 /**
- * Text for a notification, which VS Code searches for `[words](command:..)` and makes a button of: with
- * a word joiner between the brackets it is text. Labels, commands and output are written by others.
+ * Escapes text for a notification, where VS Code makes a link of `[words](command:..)`: a word joiner
+ * between the brackets prevents that. Labels, commands and output are not trusted.
  */
 export function asText(words: string): string {
   return words.replaceAll('](', ']\u2060(');
 }
 
-/** Ended, and not well. A task that was stopped is not a failure. */
+/** Whether a task failed. A task that was stopped did not. */
 export function isFailure(task: Task): boolean {
   return ['failed', 'timedOut', 'lost'].includes(outcome(task));
 }
 
-/** How each is drawn: a codicon, and a colour of the theme. */
+/** The codicon and the theme colour of each outcome. */
 export const ICONS: { [how in Outcome]: [icon: string, colour: string] } = {
   running: ['loading~spin', 'charts.blue'],
   waiting: ['bell-dot', 'charts.yellow'],
@@ -76,7 +76,7 @@ export function bytes(count: number): string {
 
 /** One line, without control characters. */
 export function oneLine(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out.
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: this removes them.
   return text.replace(/[\u0000-\u001f\u007f]+/g, ' ').trim();
 }
 
@@ -84,17 +84,17 @@ export function title(task: Pick<Task, 'shown'>): string {
   return task.shown.title;
 }
 
-/** With how far it is in front, where neither a long command nor the buttons of a line hide it. */
+/** The title after the percentage, which neither a long command nor the line's buttons hide there. */
 export function headed(task: Task): string {
   const percent = hasEnded(task) ? undefined : task.progress?.percent;
   return percent === undefined ? title(task) : `${percent}% ${title(task)}`;
 }
 
-/** For how long it runs and how long it will take: `38s`, `about 54s left`. */
+/** How long a task has run and how long it will take: `38s`, `about 54s left`. */
 export function timing(task: Task, now: number, usualMs: number | undefined): string[] {
   const gone = now - Date.parse(task.createdAt);
   const percent = task.progress?.percent;
-  // The tenths of the first ten seconds would only make the list flicker.
+  // Tenths of a second would make the list flicker.
   const parts = [gone < 10_000 ? `${Math.floor(Math.max(0, gone) / 1000)}s` : elapsed(gone)];
   const byPercent =
     percent !== undefined && percent >= 5 ? (gone * (100 - percent)) / percent : undefined;
@@ -104,15 +104,15 @@ export function timing(task: Task, now: number, usualMs: number | undefined): st
   return parts;
 }
 
-/** A forecast is not a measurement: whole seconds. */
+/** Whole seconds, because a forecast is not exact. */
 function rough(ms: number): string {
   return ms < 10_000 ? `${Math.ceil(ms / 1000)}s` : elapsed(ms);
 }
 
-/** What stands behind the title in the list. */
+/** The text after the title in the list. */
 export function description(task: Task, now: number, usualMs: number | undefined): string {
   const { outcome: how, stands } = task.shown;
-  // The icon says the ordinary, and that it waits for input only the push that it does not any more.
+  // The icon shows ordinary states; `waits for input` is outdated once `waitsForInput` is cleared.
   const ordinary = task.waitsForInput ? [] : ['running', 'waits for input', 'exit 0'];
   const parts = ordinary.includes(stands) ? [] : [stands];
   if (task.on !== undefined && !stands.includes(task.on)) parts.push(`at ${task.on}`);
@@ -143,7 +143,7 @@ export function cut(text: string, length: number): string {
   return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
 }
 
-/** What a filter lets through. */
+/** Which tasks the list shows. */
 export interface Filter {
   which: 'all' | 'running' | 'failed' | 'finished';
   text: string;

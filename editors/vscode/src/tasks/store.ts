@@ -1,11 +1,10 @@
-// What is known of the tasks of one folder: the daemon's list, brought up to date by its pushes.
-// Pure: no VS Code, no I/O. It decides nothing about tasks; where a push and a list disagree the
-// later life of a task wins, since an end is final. The steps of agents' turns are known by their ids,
-// for the panel, and stand in no list.
+// The known tasks of one folder: the daemon's list, updated by its pushes. Pure: no VS Code, no I/O.
+// Decides nothing about tasks; if a push and a list disagree, the later state of a task wins, since an
+// end is final. Steps of agents' turns are kept by id, for the panel, and are in no list.
 
 import type { Changed, Task } from '../protocol/generated';
 
-/** A task changed in place, or came, went or moved in the order (`structure`). */
+/** Tasks that changed; `structure` if any was added, removed or moved in the order. */
 export interface StoreChange {
   structure: boolean;
   tasks: Task[];
@@ -18,7 +17,7 @@ export class TaskStore {
     return this.byId.get(id);
   }
 
-  /** What waits for a person, what runs, then the newest. Without steps. */
+  /** Tasks that wait for input, then running ones, then ended ones, each newest first. Without steps. */
   all(): Task[] {
     return this.known().sort(order);
   }
@@ -32,8 +31,8 @@ export class TaskStore {
   }
 
   /**
-   * A fresh list. What it does not name is gone, except what began after it was asked for:
-   * `known` are the ids that were here at that moment.
+   * Takes a fresh list. Removes tasks that it lacks, except those added after it was requested:
+   * `known` are the ids from the time of the request.
    */
   replace(tasks: Task[], known: ReadonlySet<string>): StoreChange {
     const listed = new Set(tasks.map((task) => task.id));
@@ -48,7 +47,7 @@ export class TaskStore {
     return new Set(this.byId.keys());
   }
 
-  /** A task as a reply or a push showed it. */
+  /** Adds or updates a task from a reply or a push. */
   upsert(task: Task): StoreChange {
     const before = this.byId.get(task.id);
     this.put(task);
@@ -71,13 +70,13 @@ export class TaskStore {
     return this.upsert({ ...task, progress, waitsForInput: false });
   }
 
-  /** Output came, or input went: it does not wait any more. */
+  /** Called at output or input: the task no longer waits. */
   active(id: string): StoreChange | undefined {
     const task = this.byId.get(id);
     return task?.waitsForInput ? this.upsert({ ...task, waitsForInput: false }) : undefined;
   }
 
-  /** The daemon's snapshot. True where it speaks of tasks that are not known here. */
+  /** Whether the daemon's snapshot lists other running tasks than are known here. */
   changed(snapshot: Changed): boolean {
     const running = new Set(snapshot.running);
     if (snapshot.running.some((id) => !this.byId.has(id))) return true;
@@ -90,8 +89,8 @@ export class TaskStore {
   }
 
   /**
-   * How long a command usually takes: the median of the times it ended by itself. Undefined where
-   * it has not, or so fast that a forecast is noise. The rule is that of `meanwhile wait`.
+   * How long a command usually takes: the median of the runs that exited by themselves. Undefined if
+   * there are none, or if they are too short to forecast. `meanwhile wait` uses the same rule.
    */
   usualMs(command: string): number | undefined {
     const past: number[] = [];
@@ -108,7 +107,7 @@ export class TaskStore {
   private put(task: Task): void {
     const before = this.byId.get(task.id);
     if (before && hasEnded(before) && !hasEnded(task)) return;
-    // A step that became a task does not become a step again, whatever an older message says.
+    // A step that became a task does not become a step again, even if an older message says so.
     const { role, ...roleless } = task;
     this.byId.set(task.id, before && !isStep(before) ? roleless : task);
   }
@@ -138,6 +137,6 @@ function order(a: Task, b: Task): number {
   if (ended !== 0) return ended;
   const waits = Number(b.waitsForInput ?? false) - Number(a.waitsForInput ?? false);
   if (waits !== 0) return waits;
-  // Both are the daemon's own form of a time, which sorts as text.
+  // Both are timestamps in the daemon's format, which sorts correctly as text.
   return a.createdAt < b.createdAt ? 1 : a.createdAt > b.createdAt ? -1 : a.id < b.id ? 1 : -1;
 }

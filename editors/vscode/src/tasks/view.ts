@@ -1,6 +1,6 @@
-// The tree of the Background Tasks view. Owns what is filtered and when a line is drawn again;
-// everything shown comes from the stores. A line is drawn only when its words change, so that five
-// hundred running tasks cost nothing while they say nothing.
+// The tree of the Background Tasks view. Owns the filter and when a line is redrawn; everything shown
+// comes from the stores. A line is redrawn only when its text changes, so that hundreds of unchanged
+// tasks cost nothing.
 
 import * as vscode from 'vscode';
 import type { Folder, Folders } from '../folders';
@@ -28,7 +28,7 @@ export class FolderNode {
 }
 
 export class TaskNode {
-  /** The words last drawn. */
+  /** The description last drawn. */
   drawn = '';
   constructor(
     readonly folder: Folder,
@@ -36,18 +36,18 @@ export class TaskNode {
   ) {}
 }
 
-/** How often elapsed times move. */
+/** How often elapsed times are updated. */
 const TICK_MS = 1_000;
-/** More running tasks than anybody watches; then they move every few seconds only. */
+/** With more running tasks than this, times are updated only every `CROWD_TICKS` ticks. */
 const CROWD = 50;
 const CROWD_TICKS = 5;
-/** How often it is asked whether the place of a task can be reached. */
+/** Ticks between polls of whether the place of a task can be reached. */
 const PLACE_TICKS = 3;
 /** Changes within this time are one redraw. */
 const REDRAW_AFTER_MS = 50;
-/** Of a long list, which VS Code takes longer to lay out than tasks take to come. */
+/** The same for a long list, which VS Code lays out more slowly than tasks arrive. */
 const REDRAW_CROWD_AFTER_MS = 400;
-/** VS Code cuts a label where the side bar ends; this is only for what has no end. */
+/** VS Code cuts labels at the edge of the side bar; this only bounds very long ones. */
 const LABEL_CHARS = 200;
 /** How much of the output a tooltip shows. */
 const TOOLTIP_BYTES = 2_048;
@@ -106,7 +106,7 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
     const folders = this.folders.all();
     const [only] = folders;
     if (folders.length === 1 && only) return this.tasksOf(only);
-    // No task anywhere: the welcome text says what to do.
+    // Without any task VS Code shows the welcome text.
     if (!this.filtered && folders.every((folder) => folder.store.size === 0)) return [];
     return folders.map((folder) => this.folderNode(folder));
   }
@@ -250,7 +250,7 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
     return text;
   }
 
-  /** Draws the lines whose words have changed since. */
+  /** Redraws the lines whose times have changed. */
   private moveClocks(): void {
     if (!this.view.visible) return;
     const running = this.running();

@@ -72,7 +72,7 @@ test('a daemon that does not stay up is told once, with what mends it', async ()
     }, 'its end is seen');
   }
   await until(() => here.daemon.state.kind === 'failed', 'giving up');
-  // Ends of commands that ran before may be told meanwhile.
+  // Notices of earlier commands may come in between.
   const messages = said.slice(told).filter((text) => text.includes('daemon'));
   await here.daemon.restart();
   assert.equal(messages.length, 1, messages.join('\n'));
@@ -119,7 +119,7 @@ test('a task has what is set for terminals, and nothing of the editor', async ()
     { OF_TERMINALS: `in $${'{workspaceFolder}'}`, LANG: null },
     Global,
   );
-  // The change starts another daemon.
+  // The changed setting starts another daemon.
   const environment = async () => {
     const task = await spawnEnded(here, { command: 'env' });
     const { data } = await here.daemon.request('task/read', { id: task.id });
@@ -178,7 +178,7 @@ test('a key is given to the daemon and to no one else, not even to a trace of it
   await daemon.request('task/wait', { ids: [task.id] });
   const { data } = await daemon.request('task/read', { id: task.id });
   assert.doesNotMatch(data, /sk-of-a-test/);
-  // The trace as JSON, which only a settings file can ask for, goes by a way of its own.
+  // A trace as JSON, which only a settings file can request, is written by another method.
   const { client } = daemon as unknown as { client: { traceObject(data: unknown): void } };
   client.traceObject({ message: { params: { secrets: { OPENAI_API_KEY: 'sk-of-a-test' } } } });
   await daemon.dispose();
@@ -218,7 +218,7 @@ function daemons(): number[] {
         const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
         return Number(parent) === process.pid && command.includes('\0serve');
       } catch {
-        // It has ended in between.
+        // The process has exited in between.
         return false;
       }
     })

@@ -1,4 +1,4 @@
-// A test runner of a few lines: the extension host has none, and a whole one would be more code
+// A test runner of a few lines: the extension host has none, and a test framework would be more code
 // than the tests need. Results go to the file that MEANWHILE_TEST_RESULTS names.
 
 import { appendFileSync } from 'node:fs';
@@ -14,7 +14,7 @@ export function test(name: string, work: Work): void {
 export async function runAll(): Promise<void> {
   const only = process.env.MEANWHILE_TEST_ONLY;
   let failed = 0;
-  // Many times over, to find what fails seldom.
+  // Repeats the tests, to find rare failures.
   const times = Number(process.env.MEANWHILE_TEST_TIMES ?? 1);
   for (const { name, work } of Array.from({ length: times }, () => tests).flat()) {
     if (only && !new RegExp(only).test(name)) continue;
@@ -24,7 +24,7 @@ export async function runAll(): Promise<void> {
       await Promise.race([work(), timeout(TEST_TIMEOUT_MS)]);
     } catch (error) {
       failed++;
-      // What else went wrong is mostly a consequence.
+      // Later failures are mostly consequences.
       if (process.env.MEANWHILE_TEST_FAIL_FAST && failed > 2) break;
       line = `not ok ${name}\n${(error as Error).stack ?? error}`;
     }
@@ -45,7 +45,7 @@ function timeout(ms: number): Promise<never> {
   });
 }
 
-/** Waits until a condition holds, and gives what it gave. */
+/** Waits until a condition holds, and returns its value. */
 export async function until<T>(
   condition: () => T | undefined | false | Promise<T | undefined | false>,
   what: string,

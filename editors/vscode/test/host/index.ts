@@ -1,4 +1,4 @@
-// What runs inside the real extension host. The order matters little: each test makes its own tasks.
+// Runs inside the real extension host. The order matters little: each test starts its own tasks.
 
 import * as vscode from 'vscode';
 import { runAll, until } from './harness';

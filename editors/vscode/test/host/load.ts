@@ -1,11 +1,11 @@
-// Much of everything: the window must stay quick.
+// Many tasks, much output: the window must stay quick.
 
 import assert from 'node:assert/strict';
 import { availableParallelism, loadavg } from 'node:os';
 import { longestBlock, test, until } from './harness';
 import { api, ended, folder, openTerminal, setting } from './setup';
 
-/** What a person feels as a hang, on a machine that may have much else to do. */
+/** From when a person notices a hang; longer on a busy machine. */
 const feltMs = () => 400 * Math.max(1, (loadavg()[0] ?? 0) / availableParallelism());
 
 test('five hundred tasks in the list', async () => {

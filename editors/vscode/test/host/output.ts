@@ -29,7 +29,7 @@ test('the output of a pipe gets its carriage returns', async () => {
 test('the last words are shown though the daemon dies over them', async () => {
   const here = await folder();
   const { folders } = await api();
-  // A terminal that hears of the end, and of no output: all of it is left to be read at the end.
+  // This terminal is told of the end, but gets no output, so it has to read all of it at the end.
   const events = new FolderEvents();
   const id = await runCommand('while [ ! -e last ]; do sleep 0.1; done; rm last; echo last words');
   const ending = folders.events.ended.event((end) => {
@@ -76,7 +76,7 @@ test('input typed into a task with a terminal', async () => {
   for (const key of 'you\r') terminal.terminal.handleInput(key);
   await ended(here, id);
   await until(() => terminal.text.includes('hello you'), 'the answer');
-  // Echoed by the terminal alone, even where it was typed before the command began.
+  // Only the terminal echoes, even if the input came before the command started.
   assert.ok(terminal.text.startsWith('you\r\nhello you\r\n'), JSON.stringify(terminal.text));
 });
 
@@ -159,7 +159,7 @@ test('the whole output as a document, without control sequences', async () => {
 
 test('a task has the size of the terminal that shows it, and of the one looked at last', async () => {
   const here = await folder();
-  // The size may come before the shell has set its trap.
+  // The resize may come before the shell has set its trap.
   const id = await runCommand("trap 'stty size' WINCH; stty size; while :; do sleep 0.05; done");
   const small = await openTerminal(here, id, { size: { rows: 11, columns: 47 } });
   await until(() => small.text.includes('11 47'), 'the size it was opened with');

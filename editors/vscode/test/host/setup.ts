@@ -1,4 +1,4 @@
-// What the tests in the extension host share.
+// Shared by the tests in the extension host.
 
 import * as vscode from 'vscode';
 import type { Api } from '../../src/extension';
@@ -8,7 +8,7 @@ import type { SpawnParams, Task } from '../../src/protocol/generated';
 import { hasEnded } from '../../src/tasks/store';
 import { until } from './harness';
 
-/** What people were told since the tests began. */
+/** The notices shown since the tests started. */
 export const said: string[] = [];
 let activating: Promise<Api> | undefined;
 
@@ -33,7 +33,7 @@ export async function folder(): Promise<Folder> {
   return first;
 }
 
-/** Runs a command as the command of the palette does, and gives its id. */
+/** Runs a command as the palette's command does, and returns the task's id. */
 export async function runCommand(command: string): Promise<string> {
   const id = await vscode.commands.executeCommand<string>('meanwhile.run', command);
   if (!id) throw new Error(`not started: ${command}`);
@@ -56,7 +56,7 @@ export async function spawnEnded(folder: Folder, params: SpawnParams): Promise<T
   return ended(folder, id);
 }
 
-/** A terminal that is not shown: what it writes. */
+/** Opens a task's terminal without showing it, and collects what it writes. */
 export async function openTerminal(
   folder: Folder,
   id: string,

@@ -1,4 +1,4 @@
-// The list and what can be done with it.
+// The list and its commands.
 
 import assert from 'node:assert/strict';
 import * as vscode from 'vscode';
@@ -198,7 +198,7 @@ test('notifications: failures only, and none at all', async () => {
   assert.match(failures()[0] ?? '', /false # failures exited 1/);
   const off = await during('off');
   await setting('notifications', 'all');
-  // An end after the switch is on again: had the others been told, they would stand before it.
+  // One more end, with notices on again: notices of the others would have come before it.
   const last = await runCommand('true # told again');
   await ended(here, last);
   await until(() => off().length > 0, 'the last');

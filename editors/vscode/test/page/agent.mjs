@@ -186,7 +186,7 @@ await test('the output of the agent\u2019s task opens from the conversation', as
 
 await test('a turn can be cancelled', async () => {
   await show();
-  // They would lie over the button.
+  // Toasts would cover the button.
   assert.equal(await window.page.locator('.notification-toast').count(), 0, 'all was seen here');
   await chat().locator('textarea:enabled').waitFor();
   await say('And now wait');
@@ -210,7 +210,7 @@ const whole = async () => {
 
 await test('after a daemon was killed the session is back', async () => {
   await show();
-  // What is told again would stand there twice, if only until all of it has come.
+  // Events sent again would be shown twice, at least for a moment.
   const page = chat().locator('body');
   await page.evaluate(() => {
     globalThis.toldAgain = [];
@@ -263,7 +263,7 @@ await test('a second window watches the session, and goes on with it once it is 
       (await other.chat().locator('.agent-text', { hasText: 'That, then.' }).count()) === 2,
     'and there',
   );
-  // A daemon that ends closes what it had open.
+  // A daemon that exits closes its sessions.
   await window.command('Meanwhile: New Agent Session');
   await window.command('Meanwhile: Restart Daemon (Tasks Go On)');
   await state.filter({ hasText: 'Free again' }).waitFor();
@@ -289,7 +289,7 @@ await test('a question that nobody sees is told outside of the panel', async () 
   await chat().locator('.entry.user', { hasText: 'Ask me later' }).waitFor();
   await chat().locator('.state', { hasText: 'Working' }).waitFor();
   await window.hideChat();
-  // What the extension does now it does knowing that nobody looks.
+  // Once this command has run, the extension knows that the chat is hidden.
   await window.command('Meanwhile: Filter...');
   await page.locator('.quick-input-title', { hasText: 'Filter' }).waitFor();
   await page.keyboard.press('Escape');
@@ -328,7 +328,7 @@ await test('the parts of a change that a person takes are written, and nothing b
   assert.deepEqual(answers, ['Allow', `Always ${always}`, 'Reject', `Never ${always}`]);
   assert.equal(await ask.locator('pre').count(), 0, 'no arguments of a call');
   assert.equal(await chat().locator('.entry.tool pre').count(), 0, 'nor in the conversation');
-  // VS Code's own arrow beside a part takes it back.
+  // Does what VS Code's arrow beside a part does.
   await line('SEVEN').click();
   await window.command('Diff Editor: Revert');
   await line('SEVEN').waitFor({ state: 'detached' });
@@ -340,7 +340,7 @@ await test('the parts of a change that a person takes are written, and nothing b
   await said('As you have it.').waitFor();
   assert.equal(notes(), NOTES.replace('one', 'ONE'));
   await diff.waitFor({ state: 'detached' });
-  // What was written is shown from the conversation.
+  // The conversation still shows what was written.
   await chat().locator('.entry.tool [data-change]').click();
   const now = window.page.locator('.tab', { hasText: 'what the agent changed' });
   await now.waitFor();
@@ -356,7 +356,7 @@ await test('a change of which nothing is left is a no', async () => {
   await line('ONE').waitFor({ state: 'detached' });
   await ask.locator('button[data-kind=allow_once]').click();
   await said('Then not.').waitFor();
-  // What was refused can still be looked at, and its arguments are not all there is.
+  // A refused change can still be opened, and is shown instead of its arguments.
   await chat().locator('.entry.tool.failed [data-change]').waitFor();
   assert.equal(notes(), NOTES);
   await diff.waitFor({ state: 'detached' });
@@ -400,7 +400,7 @@ await test('where there are other machines a person says on which one it runs', 
   await window.run('sleep 300');
   await on('attic');
   await window.row(/sleep 300.*attic out of reach/s).waitFor();
-  // A line that is drawn again takes its hover away: the clock in it moves each second.
+  // Redrawing a line closes its hover, and its clock redraws it each second.
   const why = window.page.locator('.monaco-hover', { hasText: 'No route to host' });
   const seen = async () => {
     await window.page.mouse.move(700, 300);
@@ -422,14 +422,14 @@ await test('without a folder the panel says what is missing, and nothing pops up
   const empty = await Window.empty(browser, server);
   await empty.showChat();
   await empty.chat().locator('.state', { hasText: 'Open a folder to talk to' }).waitFor();
-  // What the panel's first message brought about comes before the answer to a later one.
+  // Effects of the panel's first message come before the answer to a later one.
   await empty.chat().locator('.state button', { hasText: 'Try again' }).click();
   assert.equal(await empty.page.locator('.notification-toast').count(), 0);
   await empty.close();
 });
 
 await browser.close();
-// What looks after a place stays for a while.
+// The courier of a place keeps running for a while.
 for (const { pid } of running(server, '\u0000courier\u0000')) process.kill(pid);
 await server.dispose();
 rmSync(far, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });

@@ -1,9 +1,9 @@
-// A person at a window of VS Code: Chromium on the server's page, and the few things one does there.
+// Acts as a person at a window of VS Code: Chromium on the server's page, and a few actions.
 import { chromium } from 'playwright-core';
 import { CHROMIUM } from '../chromium.mjs';
 
 const TIMEOUT_MS = 20_000;
-/** A window of a machine with much else to do. */
+/** For a window on a busy machine. */
 const START_TIMEOUT_MS = 90_000;
 
 export async function launch() {
@@ -28,7 +28,7 @@ export class Window {
     return window;
   }
 
-  /** A window without a folder, in which little of the extension is to be seen. */
+  /** Opens a window without a folder, which shows little of the extension. */
   static async empty(browser, server) {
     const window = await Window.at(browser, server, 'ew=true', { width: 1280, height: 800 });
     await window.page.locator('.statusbar-item').first().waitFor({ timeout: START_TIMEOUT_MS });
@@ -44,7 +44,7 @@ export class Window {
   }
 
   async ready() {
-    // The status bar says nothing while nothing runs.
+    // The status bar is empty while no task runs.
     await this.page
       .locator('.activitybar .action-item a[aria-label^="Meanwhile"]')
       .first()
@@ -60,13 +60,13 @@ export class Window {
     await this.ready();
   }
 
-  /** The list is gone from sight, as where a person works on something else. */
+  /** Hides the list, as when a person works on something else. */
   async hideTasks() {
     await this.command('View: Show Explorer');
     await this.tree().waitFor({ state: 'hidden' });
   }
 
-  /** As if the person went to another program, and came back. */
+  /** Simulates that the person leaves the window or comes back. */
   async focused(yes) {
     await this.page.evaluate((yes) => {
       document.hasFocus = () => yes;
@@ -74,21 +74,21 @@ export class Window {
     }, yes);
   }
 
-  /** What it says; nothing where it is hidden. */
+  /** The text of the status bar item; empty if hidden. */
   statusText() {
     return this.status()
       .innerText({ timeout: 500 })
       .catch(() => '');
   }
 
-  /** Our item of the status bar. */
+  /** The extension's status bar item. */
   status() {
     return this.page.locator('.statusbar-item[id*="meanwhile.status"]');
   }
 
   /** Runs a command of the palette by its title. */
   async command(title) {
-    // The palette orders by use and likeness; only the one of exactly this name is meant.
+    // The palette sorts by use and similarity; match exactly this title.
     const name = title.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
     const row = this.page
       .locator('.quick-input-list .monaco-list-row')
@@ -122,8 +122,7 @@ export class Window {
   }
 
   /**
-   * What takes the focus may lose it to something that comes late (a toast, a view that is drawn):
-   * a person tries again, and so do we.
+   * Retries, as a person would: a toast or a view that appears late may take the focus.
    */
   async patiently(work) {
     for (let times = 0; times < 3; times++) {
@@ -139,7 +138,7 @@ export class Window {
 
   async showTasks() {
     await this.command('Meanwhile: Focus on Background Tasks View');
-    // Empty it is hidden, and words are in its place.
+    // An empty list is hidden, and a text is shown instead.
     await this.tree().waitFor({ state: 'attached' });
   }
 
@@ -147,18 +146,18 @@ export class Window {
     return this.page.locator('.pane-body .monaco-list[aria-label*="Background Tasks"]');
   }
 
-  /** A line of the list, by what it says. */
+  /** A line of the list, by its text. */
   row(text) {
     return this.tree().locator('.monaco-list-row', { hasText: text }).first();
   }
 
-  /** An action at the end of a line. */
+  /** Clicks an action at the end of a line. */
   async act(text, action) {
     await this.row(text).hover();
     await this.row(text).locator(`.action-label[aria-label^="${action}"]`).click();
   }
 
-  /** Opens the output of a line; once more if the list was drawn anew under the pointer. */
+  /** Opens the output of a line; tries again if the list was redrawn under the pointer. */
   async output(text, says) {
     for (let times = 0; times < 3; times++) {
       await this.row(text).click();
@@ -211,7 +210,7 @@ export class Window {
     await this.chat().locator('main').waitFor({ state: 'detached' });
   }
 
-  /** The longest time between two frames while something is done: what a person feels as a hang. */
+  /** The longest time between two frames during some work, which a person notices as a hang. */
   async longestFrame(work) {
     await this.page.evaluate(() => {
       const seen = { longest: 0, last: performance.now(), on: true };

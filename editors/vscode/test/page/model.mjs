@@ -12,7 +12,7 @@ import { runner } from './runner.mjs';
 const [vsix = 'meanwhile-linux-x64.vsix', pattern = ''] = process.argv.slice(2);
 const KEY = 'sk-of-a-person-0123456789';
 const keys = [];
-/** A model server that refuses everybody, and remembers with which key it was asked. */
+/** A model server that refuses all requests, and records their keys. */
 const vendor = createServer((request, reply) => {
   keys.push(request.headers['x-api-key']);
   reply.writeHead(401, { 'content-type': 'application/json' });

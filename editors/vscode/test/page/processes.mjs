@@ -1,4 +1,4 @@
-// The processes of one test run, told by the state directory in their environment.
+// The processes of one test run, recognised by the state directory in their environment.
 import { readdirSync, readFileSync } from 'node:fs';
 
 /** Daemons that serve a window of this server. */
@@ -6,7 +6,7 @@ export function daemons(server) {
   return processes(server).filter(({ command }) => /\/meanwhile\0serve/.test(command));
 }
 
-/** What runs in the background with this text in its command. */
+/** Processes with this text in their command line. */
 export function running(server, text) {
   return processes(server).filter(({ command }) => command.includes(text));
 }
@@ -19,13 +19,13 @@ function processes(server) {
       if (!environment.includes(`MEANWHILE_STATE_DIR=${server.state}`)) return [];
       return [{ pid: Number(pid), command: readFileSync(`/proc/${pid}/cmdline`, 'utf8') }];
     } catch {
-      // It has ended in between, or is another user's.
+      // The process has exited in between, or is another user's.
       return [];
     }
   });
 }
 
-/** The process that started one. */
+/** The pid of a process's parent. */
 export function parentOf(pid) {
   return Number(/ \S (\d+) /.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))[1]);
 }

@@ -1,13 +1,13 @@
-// Runs tests one after the other in one window, prints a line for each, counts.
+// Runs tests one after the other in one window, prints a line for each, and counts them.
 import { join } from 'node:path';
 
-/** `tidy` takes away what a failed test left, so that one failure stays one. */
+/** `tidy` cleans up after a failed test, so that it does not make others fail. */
 export function runner(pattern = '', tidy = () => undefined) {
   const counts = { passed: 0, failed: 0 };
   const wanted = new RegExp(pattern);
   return {
     counts,
-    /** A test, and the window whose picture tells what went wrong. */
+    /** Runs a test; if it fails, takes a screenshot of the window. */
     async test(window, name, work) {
       if (!wanted.test(name)) return;
       const since = Date.now();

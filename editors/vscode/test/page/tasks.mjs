@@ -12,7 +12,7 @@ import { daemons, parentOf, running } from './processes.mjs';
 import { runner, until } from './runner.mjs';
 
 const [vsix = 'meanwhile-linux-x64.vsix', pattern = ''] = process.argv.slice(2);
-/** What a person feels as a hang, on a machine that may have much else to do. */
+/** From when a person notices a hang; longer on a busy machine. */
 const feltMs = () => 800 * Math.max(1, loadavg()[0] / availableParallelism());
 
 const server = await startServer([], {
@@ -34,7 +34,7 @@ const cli = (...args) =>
   });
 const browser = await launch();
 const window = await Window.open(browser, server);
-// What a failed test left running would be counted by the next one.
+// The next test would count what a failed one left running.
 const { test: run, end } = runner(pattern, () => cli('stop', '--all'));
 const test = (name, work) => run(window, name, work);
 
@@ -265,7 +265,7 @@ await test('a task of tasks.json survives a reload too', async () => {
     .locator('.quick-input-list .monaco-list-row', { hasText: /server/ })
     .first();
   await until(async () => {
-    // Right after a reload VS Code lists what it knows by then, and adds nothing to that list.
+    // Right after a reload VS Code lists only what it knows by then, and does not update the list.
     await window.command('Tasks: Run Task');
     const isThere = await listed.waitFor({ timeout: 3_000 }).then(
       () => true,

@@ -1,4 +1,4 @@
-// The timeline by itself, drawn by a real browser: places, the keyboard, the pointer.
+// The timeline by itself, drawn by a real browser: positions, the keyboard, the pointer.
 //   usage: node test/page/timeline.mjs [PATTERN]
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -26,7 +26,7 @@ page.on('pageerror', (error) => console.log('page:', error.stack));
 await page.clock.install({ time: '2026-11-22T10:30:00Z' });
 const { test: run, end } = runner(process.argv[2]);
 
-/** Each test has a page of its own, with nothing drawn yet; `opened` has the ids of what was opened. */
+/** Each test has its own page, with nothing drawn yet; `opened` lists the ids of opened tasks. */
 const test = (name, work) =>
   run({ page }, name, async () => {
     await page.setContent(`<style>${css}</style><body><main></main></body>`);
@@ -77,7 +77,7 @@ const draw = (pieces, more = {}) =>
     ...more,
   });
 
-/** So many tasks, a minute apart, each of a minute; `running` says of which the end is not there. */
+/** Draws `count` tasks of a minute each, a minute apart; `running` selects those without an end. */
 const show = (count, running = () => false) =>
   draw(
     Array.from({ length: count }, (_, n) => {

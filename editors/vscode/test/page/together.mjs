@@ -14,7 +14,7 @@ const [vsix = 'meanwhile-linux-x64.vsix', pattern = ''] = process.argv.slice(2);
 const program = join(import.meta.dirname, '../../bin/meanwhile');
 const plugin = join(import.meta.dirname, '../../../nvim');
 
-/** A Neovim without a screen, in a folder; asked by its own command line. */
+/** A headless Neovim in a folder, queried through its command line. */
 class Neovim {
   constructor(server) {
     this.address = join(server.root, 'nvim.sock');
@@ -49,7 +49,7 @@ class Neovim {
     this.exited = new Promise((done) => this.child.once('exit', done));
   }
 
-  /** What an expression of Lua is in it; undefined while it does not answer. */
+  /** The value of a Lua expression in it; undefined if it does not answer. */
   lua(expression) {
     const call = `luaeval('vim.json.encode({ ${expression.replaceAll("'", "''")} })')`;
     try {
@@ -68,7 +68,7 @@ class Neovim {
     assert.equal(this.lua(`vim.cmd([[${text}]])`), '', `:${text}`);
   }
 
-  /** Waits until its list of tasks has a line. */
+  /** Waits until its task list has a matching line. */
   lists(pattern) {
     const lines = 'vim.fn.getbufline(vim.fn.bufnr("meanwhile://tasks"), 1, "$")';
     return until(
@@ -77,7 +77,7 @@ class Neovim {
     );
   }
 
-  /** Waits until it was told something. */
+  /** Waits for a notification with this text. */
   tells(text) {
     return until(
       () => this.lua('vim.g.told')?.some((one) => one.includes(text)),
@@ -89,7 +89,7 @@ class Neovim {
     return this.lua('vim.g.told').filter((one) => one.includes(text)).length;
   }
 
-  /** Ends it as a person does, or at least ends it. */
+  /** Quits it as a person does, or kills it. */
   async quit() {
     if (this.lua('vim.schedule(function() vim.cmd("qall!") end) or true') !== true) {
       this.child.kill('SIGKILL');

@@ -41,7 +41,7 @@ test('Delete stops what runs at once, and asks by name before it removes what is
   await press('runs');
   expect(folder.stop).toHaveBeenCalledWith('runs');
   expect(window.showWarningMessage).not.toHaveBeenCalled();
-  // The key is held.
+  // A held key comes a second time.
   tasks.set('runs', { ...(tasks.get('runs') as Task), state: 'stopped' });
   await press('runs');
   expect(folder.remove).not.toHaveBeenCalled();

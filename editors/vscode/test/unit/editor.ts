@@ -1,4 +1,4 @@
-// What stands for `vscode`, and for its language client, in the unit tests. A test sets what it needs.
+// Replaces `vscode` and its language client in the unit tests. A test sets what it needs.
 
 import { vi } from 'vitest';
 
@@ -42,7 +42,7 @@ export const window = {
   onDidChangeWindowState: vi.fn(never),
 };
 
-/** Settings of a section: what they are, and what of that a person set. */
+/** The settings by section: their effective values, and those of the person. */
 export const settings = new Map<string, { [name: string]: unknown }>();
 export const personal = new Map<string, { [name: string]: unknown }>();
 

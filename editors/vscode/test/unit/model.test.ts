@@ -6,7 +6,7 @@ import { EventEmitter, personal, settings, window } from './editor';
 const FOLDER = { name: 'w', index: 0, uri: { fsPath: '/w' } } as vscode.WorkspaceFolder;
 const TERMINALS = 'terminal.integrated.env';
 
-/** The settings for terminals: those of the person, and those of the workspace over them. */
+/** Sets the terminal settings: the person's, overridden by the workspace's. */
 function terminals(workspace: object, person: object = {}): void {
   settings.set(TERMINALS, { linux: { ...person, ...workspace } });
   personal.set(TERMINALS, { linux: person });
@@ -82,7 +82,7 @@ test('nothing of the editor, of its package or of its server is left to a task',
   expect(taskEnvironment(FOLDER).BROWSER).toBe('/usr/bin/firefox');
 });
 
-/** The secret storage that the windows of one person share. */
+/** The secret storage that all windows of a person share. */
 function storage() {
   const emitter = new EventEmitter<{ key: string }>();
   const kept = new Map<string, string>();

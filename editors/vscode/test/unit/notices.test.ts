@@ -31,7 +31,7 @@ function notification(seq: number, change: Partial<Task> = {}): Notification {
   return { seq, queue: task.queue, kind: 'exited', task } as Notification;
 }
 
-/** A window of one folder; its daemon's queue is what the test says. */
+/** A window with one folder; the test decides what its daemon's queue holds. */
 function place() {
   const events = {
     ended: new EventEmitter<unknown>(),
@@ -85,7 +85,7 @@ function place() {
       state('running');
       events.connected.fire(folder);
     },
-    /** The daemon answers what it was asked. */
+    /** The daemon answers the oldest open `task/drain`. */
     drained: async (notifications: Notification[] | Error, remaining = 0) => {
       await vi.advanceTimersByTimeAsync(0);
       asked.shift()?.(
@@ -111,7 +111,7 @@ test('what waits in the queue is told though a later end is pushed before it was
   expect(it.said).toHaveLength(1);
   expect(it.said[0]).toMatch(/^5 background tasks finished: task 1 .*; and 2 more$/);
   expect(it.acked.at(-1)).toBe(5);
-  // What was not acknowledged when the daemon died comes again, and is not told again.
+  // After the daemon died, unacknowledged notifications come again, but are not shown again.
   it.state('starting');
   it.push(notification(6));
   it.connect();
@@ -127,7 +127,7 @@ test('a queue longer than one answer is read to its end', async () => {
   it.connect();
   await it.drained([notification(1), notification(2)], 2);
   expect(it.acked).toEqual([2]);
-  // The daemon dies between the two: what was read is not lost.
+  // The daemon dies between two pages: the first is not lost.
   it.state('starting');
   await it.drained(new Error('gone'));
   it.connect();

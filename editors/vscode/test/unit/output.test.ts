@@ -5,7 +5,7 @@ import { LineInput } from '../../src/output/line';
 import { fileLinks } from '../../src/output/links';
 import type { OutputPush, ReadResult } from '../../src/protocol/generated';
 
-/** An output that grows, and a feed that shows it. */
+/** A growing output, and a feed that shows it. */
 function feedOf(initial: string, tail = 1_000_000, kept = 0) {
   let output = initial;
   let shown = '';
@@ -41,7 +41,7 @@ function feedOf(initial: string, tail = 1_000_000, kept = 0) {
       output += text;
     },
     get shown() {
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: our own notes are dim.
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: the extension's notes are dim.
       return shown.replace(/\u001b\[0m\u001b\[2m(.*?)\u001b\[0m/g, '<$1>');
     },
   };

@@ -8,7 +8,7 @@ import { EventEmitter } from './editor';
 
 const SESSION = '00000000-0000-4000-8000-000000000001';
 
-/** A window whose last session is open; whether its daemon has a model the test says. */
+/** A window whose last session is open; the test decides whether its daemon has a model. */
 async function place() {
   const connected = new EventEmitter<void>();
   const events = {
@@ -63,7 +63,7 @@ test('without a model there are buttons also where a session was open before', a
     agent: { kind: 'noModel', reason: 'no model: nothing is set' },
     session: undefined,
   });
-  // A key is set, which starts another daemon.
+  // Setting a key starts another daemon.
   await connect(true);
   expect(panel.snapshot()).toMatchObject({ agent: { kind: 'ready' }, session: { id: SESSION } });
   expect(panel.snapshot().session?.held).toBeUndefined();

@@ -17,9 +17,9 @@ function after(...events: SessionEvent[]) {
   return model;
 }
 
-/** What a person sees, a line an entry. */
+/** The entries as a person sees them, one line each. */
 function seen(...events: SessionEvent[]): string[] {
-  // biome-ignore lint/suspicious/useIterableCallbackReturn: every kind is there; tsc checks it.
+  // biome-ignore lint/suspicious/useIterableCallbackReturn: tsc checks that every kind is handled.
   return after(...events).entries.map((entry) => {
     switch (entry.kind) {
       case 'tool':
@@ -120,7 +120,7 @@ test('what a failed call streamed is void; what entered its request stays', () =
   expect(
     seen(
       says('before', 1),
-      // A call of a tool is told once its answer is stored: whatever its status, it stays.
+      // A tool call is sent only once the answer is stored, so it stays, whatever its status.
       push({ sessionUpdate: 'tool_call', toolCallId: 'a', title: 'make', status: 'pending' }),
       push({
         sessionUpdate: 'user_message_chunk',

@@ -1,6 +1,6 @@
 import type { Shown } from '../../src/protocol/generated';
 
-/** A task in the daemon's words, of which most tests need only how it stands. */
+/** The `shown` of a task; most tests care only about its outcome. */
 export function shown(outcome: Shown['outcome'] = 'running', change: Partial<Shown> = {}): Shown {
   return { title: 'npm test', outcome, stands: outcome, ...change };
 }

@@ -209,7 +209,7 @@ test('a step stands in no list, until it is a task', () => {
   expect(store.changed({ running: [step.id], undelivered: {} })).toBe(false);
   expect(store.upsert(task()).structure).toBe(true);
   expect(store.running()).toEqual([task()]);
-  // What was said of it before comes late.
+  // An older message about the task comes late.
   store.upsert(ended({ role: 'step' }));
   expect(store.all()).toEqual([ended()]);
 });

@@ -6,7 +6,7 @@ import { EventEmitter, window } from './editor';
 const wide = { rows: 20, columns: 100 };
 const narrow = { rows: 20, columns: 40 };
 
-/** The window's terminals, with what the tasks were told of their sizes. */
+/** The window's terminals, and the sizes that the tasks were given. */
 function place() {
   const sizes: string[] = [];
   const request = async (method: string, params: { id: string; cols: number }) => {

@@ -33,7 +33,7 @@ const gap = (from: number, to: number): Piece => ({
 });
 const of = (...pieces: Piece[]): Timeline => ({ ...NOTHING, pieces });
 
-/** Lanes in words: what lies where, in seconds. */
+/** The lanes as text: each thing with its position, in seconds. */
 function drawn({ lanes }: Picture): string[] {
   return lanes.map(({ label, things }) =>
     [
@@ -74,7 +74,7 @@ test('a gap is as long as any other, and the axis leaves it out', () => {
     ),
   );
   const folded = (s: number) => Math.round(picture.fold(ZERO + s * 1_000) - ZERO) / 1_000;
-  // Three hundred seconds in which something happened.
+  // Outside the gaps there are three hundred seconds.
   expect(folded(100)).toBe(100);
   expect(folded(90_100)).toBe(109);
   expect(folded(45_100)).toBe(104.5);

@@ -6,7 +6,7 @@ import type { Folder } from '../../../src/folders';
 import { runAll, test, until } from '../harness';
 import { api, ended } from '../setup';
 
-/** What the tree and the panel keep of folders, which no other code needs to know. */
+/** Private state that the tree and the panel keep by folder. */
 interface Kept {
   nodes: Map<string, { folder: Folder }>;
   folderNodes: Map<Folder, unknown>;
@@ -86,7 +86,7 @@ test('a folder that is taken out of the workspace takes its daemon along', async
       return true;
     }
   }, 'its daemon has ended');
-  // A reference to it would keep its whole list.
+  // A reference to the folder would keep its whole list in memory.
   const { nodes, folderNodes } = tree as unknown as Kept;
   await until(
     () => !folderNodes.has(two) && ![...nodes.values()].some(({ folder }) => folder === two),
@@ -95,7 +95,7 @@ test('a folder that is taken out of the workspace takes its daemon along', async
   assert.deepEqual([...(panel as unknown as Kept).byFolder.keys()], folders.all());
 });
 
-// biome-ignore lint/suspicious/noExportsInTest: what the extension host calls.
+// biome-ignore lint/suspicious/noExportsInTest: the extension host calls this.
 export async function run(): Promise<void> {
   await runAll();
 }
