@@ -52,7 +52,7 @@ function M.picture(pieces, until_)
       table.insert(by_key[piece.lane].things, thing)
       picture.from = math.min(picture.from or from, from)
       picture.last = math.max(picture.last, thing.to or from)
-      -- Not for a waiting result, which may wait for days: it would keep the timeline redrawing.
+      -- A result may wait for days, so it does not keep the timeline redrawing.
       open = open or (not thing.to and piece.kind ~= "result")
     end
   end

@@ -12,7 +12,7 @@ local gather_ms = 120
 local listed = 3
 
 --- Whether `vim.notify` is Neovim's own, which shows messages at the bottom of the screen and waits for a
---- key after two lines. A plugin's `vim.notify` has room for the whole text.
+--- key if one needs two lines. A plugin's `vim.notify` has room for the whole text.
 ---@return boolean
 local function builtin()
   return debug.getinfo(vim.notify, "S").source:find("vim/_editor", 1, true) ~= nil
@@ -196,7 +196,7 @@ function M.stalled(task)
   end
 end
 
---- Notifies the person of the end of a task, if they want that. Not of an agent's tasks, which it hears of.
+--- Notifies the person of the end of a task, if they want that; ends of an agent's tasks go to the agent.
 ---@param task meanwhile.Task
 function M.ended(task)
   if not task.agent and wanted(task) then

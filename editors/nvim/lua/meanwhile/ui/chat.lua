@@ -404,7 +404,7 @@ end
 --- Cancels the running turn; background tasks keep running.
 function Chat:cancel()
   if self.session and self:working() then
-    -- Do not answer open questions: the daemon withdraws them; after an answer it would call the model.
+    -- Leave open questions unanswered: the daemon withdraws them; after an answer it would call the model.
     self.workspace.connection:notify("session/cancel", { sessionId = self.session })
     self.note = "cancelling"
     draw.bar(self)
@@ -493,7 +493,7 @@ local function make(workspace)
     workspace:on("ready", function()
       if lost and self.session then
         lost = false
-        -- Only now, after the requests to the old daemon have reported their failure.
+        -- Load only now, after the requests to the old daemon have reported their failure.
         self:load(self.session)
       end
     end),

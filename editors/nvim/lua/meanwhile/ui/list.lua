@@ -13,7 +13,7 @@ local M = {}
 local place_ms = 3000
 
 ---@class meanwhile.List
----@field looked integer when they were last checked, by `vim.uv.now`
+---@field looked integer when tasks on other machines were last checked, by `vim.uv.now`
 ---@field workspace meanwhile.Workspace
 ---@field buf integer
 ---@field rows string[] task ids by line
@@ -25,7 +25,7 @@ List.__index = List
 ---@type table<string, meanwhile.List>
 local lists = {}
 
---- The label of a task in the list; without one, whether an agent started it.
+--- The label of a task in the list; without one, `(agent)` if an agent started it.
 ---@param task meanwhile.Task
 ---@return string?
 function M.label(task)

@@ -163,7 +163,7 @@ function Output:catch_up()
   end, { again = true })
 end
 
---- Skips to the tail of the output, if that comes faster than anyone can read.
+--- Skips to the tail of the output, which comes faster than anyone can read.
 ---@private
 ---@param total integer
 function Output:skip(total)
@@ -477,7 +477,7 @@ function M.open(workspace, id, opts)
   end
 end
 
---- Shows the output of a restarted task in the windows of the old one's.
+--- Shows the output of a restarted task in the windows that show the output of the old one.
 ---@param workspace meanwhile.Workspace
 ---@param old string
 ---@param new string

@@ -85,7 +85,7 @@ function M.all_or_nothing(buf)
   })
 end
 
---- Names a buffer. Deletes any other buffer of that name first: it is unloaded, or was replaced.
+--- Names a buffer. Deletes any other buffer of that name first, which the plugin no longer uses.
 ---@param buf integer
 ---@param name string
 function M.name(buf, name)
