@@ -112,7 +112,7 @@ function M.choose(workspace, word, opts, fn)
         and (not word or vim.startswith(task.id, word) or task.label == word)
     end, workspace:sorted())
     local first = fitting[1]
-    -- A step of an agent's turn is in no list, but its full id names it.
+    -- `sorted` leaves out the steps of agents' turns; the full id of a step still selects it.
     local step = word and workspace.tasks[word]
     if not first and step and not (opts.running and format.ended(step)) then
       return fn(step)

@@ -1,5 +1,5 @@
---- The agent sessions of a workspace: their live timelines, and the requests about them. The transcript
---- holds the conversation; the chat shows it.
+--- Lists the agent sessions of a workspace and follows their timelines. The conversation of a session is
+--- in `transcript.lua`, its window in `ui/chat.lua`.
 
 local format = require("meanwhile.format")
 local tell = require("meanwhile.tell")
