@@ -229,7 +229,7 @@ async function stop(ref: TaskRef, notices: Notices): Promise<void> {
   }
 }
 
-/** Stops the task if it runs; the new task's output replaces the old. */
+/** Restarts a task, stopping it if it runs; the new task's terminal replaces the old. */
 async function restart({ folder, id }: TaskRef, { notices, terminals }: Parts): Promise<void> {
   notices.silence(id);
   try {
@@ -257,7 +257,7 @@ async function run(parts: Parts, given: string | undefined): Promise<string | un
   const task = await folder.spawn({ command, ...where, ...terminalParams(folder) });
   const node = parts.tree.nodeOf(task.id);
   if (node && parts.tree.view.visible) {
-    // This can fail while the tree is redrawn, and only the selection is lost.
+    // `reveal` can fail while the tree is redrawn; then only the selection is lost.
     await parts.tree.view.reveal(node, { select: true, focus: false }).then(undefined, () => 0);
   }
   return task.id;

@@ -74,7 +74,7 @@ export function activate(context: vscode.ExtensionContext) {
     tasks,
     panel,
   };
-  // Other extensions can read what is returned, and the key through the folders.
+  // Other extensions can read the return value, and through its `folders` the key.
   return context.extensionMode === vscode.ExtensionMode.Test ? parts : undefined;
 }
 

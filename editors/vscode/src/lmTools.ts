@@ -10,7 +10,7 @@ import { cut, elapsed, oneLine } from './tasks/describe';
 /** The queue of agents that use these tools. */
 export const LM_QUEUE = 'vscode-agent';
 const TAIL_BYTES = 4_096;
-/** The most tasks listed for a model; it gets the number of the rest. */
+/** How many tasks a list for a model has; of the rest it has the number. */
 const LISTED = 50;
 
 export interface SpawnInput {
@@ -109,7 +109,7 @@ async function drain(
   for (const folder of folders.all()) {
     const left = max - parts.length;
     if (left <= 0) break;
-    // Received before it is acknowledged: no result is lost if this window dies in between.
+    // Acknowledged only once received, so that no result is lost if this window dies in between.
     const result = await folder.daemon.request(
       'task/drain',
       { queue: LM_QUEUE, max: left, ack: 'manual' },

@@ -1,6 +1,6 @@
-// Notifies the person, once, of tasks that finished and that the person does not see already. Owns the
-// rules: how long a task must have run, that many ends make one notice, that a notice waits until the
-// window has focus, and which ends are still unseen, which the badge and the status bar count.
+// Notifies the person, once, of finished tasks that the person does not see already. Owns the rules: how
+// long a task must have run, that many ends make one notice, that a notice waits until the window has
+// focus, and which ends are still unseen, which the badge and the status bar count.
 
 import * as vscode from 'vscode';
 import { type Folder, type Folders, PERSON } from './folders';
@@ -13,11 +13,11 @@ import type { TaskTree } from './tasks/view';
 
 /** Tasks that end within this time share one notice. */
 const BURST_MS = 400;
-/** The least time between two notices, so that a stream of ends gives only a few. */
+/** The minimum time between two notices, so that a stream of ends gives only a few. */
 const SPACING_MS = 5_000;
 /** How many tasks a notice names. */
 const NAMED = 3;
-/** The most notifications in one reply. */
+/** How many notifications one reply may have. */
 const DRAIN_MAX = 1_000;
 
 interface Held {
@@ -30,7 +30,7 @@ export class Notices implements vscode.Disposable {
   private held: Held[] = [];
   private timer: NodeJS.Timeout | undefined;
   private spaced = 0;
-  /** Numbers handled in the person's queue, by folder: as many as can arrive a second time. */
+  /** Notification numbers handled, by folder: as many of the last as can arrive twice. */
   private readonly taken = new Map<Folder, Set<number>>();
   /** The last number acknowledged, by folder. */
   private readonly acked = new Map<Folder, number>();

@@ -7,7 +7,7 @@ import type { Folders } from './folders';
 import type { Notices } from './notices';
 import { headed, timing } from './tasks/describe';
 
-/** The most tasks that the tooltip lists. */
+/** How many tasks the tooltip lists. */
 const LISTED = 10;
 
 export class StatusBar implements vscode.Disposable {

@@ -22,7 +22,7 @@ export interface Places {
   bundled: string;
   path: string;
   home: string;
-  /** The base of a relative setting. */
+  /** The folder that a relative setting is resolved against. */
   folder: string;
 }
 
@@ -126,7 +126,7 @@ export function askVersion(path: string): Promise<string> {
   });
 }
 
-/** For the log and the status bar. */
+/** Where the program was found, for the log and the status bar. */
 export function originInWords(binary: Binary): string {
   switch (binary.origin) {
     case 'setting':

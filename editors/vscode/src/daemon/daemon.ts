@@ -34,10 +34,10 @@ export type DaemonState =
   | { kind: 'failed'; reason: string }
   | { kind: 'stopped' };
 
-/** After so many unexpected exits within `FAILING_WITHIN_MS` only a person starts it again. */
+/** After this many unexpected exits within `FAILING_WITHIN_MS`, only a person can restart it. */
 const GIVE_UP_AFTER = 5;
 const FAILING_WITHIN_MS = 180_000;
-/** Lines of the daemon's standard error that are kept, to report why it died. */
+/** How many lines of the daemon's standard error are kept, to report why it died. */
 const LAST_WORDS = 5;
 /** How long a daemon may take to shut down when the window closes. */
 const STOP_TIMEOUT_MS = 2_000;

@@ -9,7 +9,7 @@ export function plain(text: string): string {
     text
       .replace(SEQUENCE, '')
       .replace(/\r+\n/g, '\n')
-      // Of a progress line that is redrawn, keep the last state.
+      // Keep only the last state of a redrawn progress line.
       .replace(/^[^\n]*\r(?=[^\n])/gm, '')
       // biome-ignore lint/suspicious/noControlCharactersInRegex: this removes the others.
       .replace(/[\u0000-\u0008\u000b-\u001f\u007f]/g, '')

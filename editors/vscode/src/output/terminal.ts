@@ -15,7 +15,7 @@ import { LineInput } from './line';
 /** How a task takes input: not at all, as lines through a pipe, or through a terminal. */
 export type InputKind = 'none' | 'lines' | 'terminal';
 
-/** The size of the last active terminal. Narrow at first: such output also fits a wider one. */
+/** The size of the last active terminal. Narrow at first, since narrow output also fits a wide one. */
 let seen = { rows: 24, cols: 80 };
 
 /** The size for a terminal that is not shown yet. */
@@ -107,7 +107,7 @@ export class TaskTerminal implements vscode.Pseudoterminal {
     if (vscode.window.state.focused && (this.options.isActive?.() ?? true)) this.claim();
   }
 
-  /** Claims a size only once: the active terminal may be hidden, and another may show the task. */
+  /** Claims only a changed size: the active terminal may be hidden, and another may show the task. */
   claimAgain(): void {
     const { size, claimed } = this;
     if (size?.rows !== claimed?.rows || size?.columns !== claimed?.columns) this.claim();
@@ -193,7 +193,7 @@ export class TaskTerminal implements vscode.Pseudoterminal {
 
   /**
    * The daemon reports whether a task takes input, but not whether through a terminal, which edits
-   * and echoes itself, or through a pipe. `/proc` does.
+   * and echoes itself, or through a pipe. `/proc` shows which.
    */
   private async inputKind(): Promise<InputKind> {
     try {

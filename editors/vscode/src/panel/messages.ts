@@ -14,7 +14,6 @@ export interface Snapshot {
   session: SessionModel | undefined;
   /** A new chat, whose session is created with its first prompt. */
   fresh: boolean;
-  /** The timeline of the folder's tasks. */
   tasks: Timeline;
   agent: AgentState;
   /** Text typed but not sent, kept while the view is hidden. */

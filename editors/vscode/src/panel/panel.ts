@@ -19,7 +19,7 @@ import { NOTHING } from './timeline';
 
 /** Pushes within this time are one message to the view. */
 const BATCH_MS = 30;
-/** How often changes of tasks are sent, and how often if there are more than `CROWD`. */
+/** How often changes of tasks are sent: normally, and with more than `CROWD` tasks. */
 const TASKS_MS = 200;
 const TASKS_OF_CROWD_MS = 1_500;
 const CROWD = 50;
@@ -304,7 +304,7 @@ export class Panel implements vscode.Disposable {
     });
   }
 
-  /** The session is created with its first prompt, so that the list has no empty ones. */
+  /** Shows a new chat; its session is created with the first prompt, so that the list has no empty ones. */
   private async begin(): Promise<void> {
     this.flush();
     this.current = undefined;
@@ -334,7 +334,7 @@ export class Panel implements vscode.Disposable {
     this.post({ type: 'sessions', sessions: infos });
   }
 
-  /** Answers for the change in a diff editor: the given one, or the active one. */
+  /** Answers the request for the change in the given diff editor, or in the active one. */
   private decide(uri: vscode.Uri | undefined, kind: 'allow_once' | 'reject_once'): void {
     const key = this.changes.keyOf(uri ?? vscode.window.activeTextEditor?.document.uri);
     if (key === undefined) return;

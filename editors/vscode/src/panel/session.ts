@@ -58,7 +58,6 @@ export interface SessionModel {
   waiting: string[];
   /** The last prompt shown went to an idle agent; its turn has not started yet. */
   early: boolean;
-  /** A turn runs. */
   busy: boolean;
   /** Prompts whose turns have ended but whose replies have not come; another turn may run by then. */
   over: number;

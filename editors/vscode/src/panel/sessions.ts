@@ -17,7 +17,6 @@ import {
 import type { Changes } from './changes';
 import { emptySession, reduce, type SessionEvent, type SessionModel } from './session';
 
-/** The most sessions listed. */
 const LISTED = 100;
 /** The key of the window's next permission request. */
 let nextKey = 1;
@@ -187,7 +186,6 @@ export class Sessions {
     });
   }
 
-  /** Shows the proposed change. */
   async review(key: number): Promise<void> {
     const request = this.asked.get(key)?.request;
     const change = request && changeOf(request);
@@ -239,11 +237,11 @@ export class Sessions {
     const model = this.models.get(session);
     if (!model) return;
     reduce(model, event);
-    // A view may still have this transcript from before, and would show it twice.
+    // A view may still show the old transcript, and would repeat this.
     if (!this.loading.has(model)) this.eventEmitter.fire({ session, event });
   }
 
-  /** A new daemon has no session open, and does not wait for answers from this window. */
+  /** Drops all sessions: a new daemon has none open, and waits for no answers from this window. */
   private reset(): void {
     this.models.clear();
     for (const key of this.asked.keys()) void this.changes.forget(key);

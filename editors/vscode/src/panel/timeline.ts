@@ -49,7 +49,7 @@ export class Picture {
     let [start, end, goesOn] = [Number.POSITIVE_INFINITY, 0, false];
     const add = (piece: Thing['piece'], from: number, to: number | undefined) => {
       if (from > until) return;
-      // In a recording this has not ended yet.
+      // At this time of the recording it has not ended yet.
       const open = to !== undefined && to > until;
       const look = piece.kind === 'task' ? { look: 'running' as const } : {};
       const thing = open
@@ -112,7 +112,7 @@ export class Picture {
       STEPS.find((step) => (step / (to - from)) * width >= gap) ??
       Math.ceil((to - from) / (width / gap) / 864e5) * 864e5;
     const lines: number[] = [];
-    // Stretches from the end of one gap to the start of the next.
+    // Each stretch between two gaps has its own lines.
     const starts = [Number.NEGATIVE_INFINITY, ...this.gaps.map(({ end }) => end)];
     for (const [n, begin] of starts.entries()) {
       const end = this.gaps[n]?.start ?? Number.POSITIVE_INFINITY;

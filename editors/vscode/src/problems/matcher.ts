@@ -42,7 +42,7 @@ export interface Problem {
   message: string;
 }
 
-/** The most problems found; a person would not read more. */
+/** How many problems are found at most; a person would not read more. */
 export const PROBLEMS_MAX = 2_000;
 
 export function findProblems(text: string, matcher: Matcher): Problem[] {

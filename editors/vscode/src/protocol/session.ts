@@ -34,7 +34,7 @@ export function unseenOf({ _meta }: RequestPermissionRequest): string[] {
   return (_meta?.meanwhile as OwnQuestion | undefined)?.unseen ?? [];
 }
 
-/** The change that permission is asked for. */
+/** The change that needs permission. */
 export function changeOf({ toolCall }: RequestPermissionRequest): Diff | undefined {
   return toolCall.content?.find((part) => part.type === 'diff');
 }

@@ -30,7 +30,7 @@ export function asText(words: string): string {
   return words.replaceAll('](', ']\u2060(');
 }
 
-/** Whether a task failed. A task that was stopped did not. */
+/** Whether a task failed, timed out or was lost. */
 export function isFailure(task: Task): boolean {
   return ['failed', 'timedOut', 'lost'].includes(outcome(task));
 }
@@ -84,7 +84,7 @@ export function title(task: Pick<Task, 'shown'>): string {
   return task.shown.title;
 }
 
-/** The title after the percentage, which neither a long command nor the line's buttons hide there. */
+/** The title after the percentage, so that a long command or the line's buttons do not hide that. */
 export function headed(task: Task): string {
   const percent = hasEnded(task) ? undefined : task.progress?.percent;
   return percent === undefined ? title(task) : `${percent}% ${title(task)}`;

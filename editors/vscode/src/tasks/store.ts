@@ -70,7 +70,7 @@ export class TaskStore {
     return this.upsert({ ...task, progress, waitsForInput: false });
   }
 
-  /** Called at output or input: the task no longer waits. */
+  /** Called when a task prints or is sent input: it no longer waits. */
   active(id: string): StoreChange | undefined {
     const task = this.byId.get(id);
     return task?.waitsForInput ? this.upsert({ ...task, waitsForInput: false }) : undefined;

@@ -250,7 +250,7 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
     return text;
   }
 
-  /** Redraws the lines whose times have changed. */
+  /** Redraws the lines whose times have changed, and polls tasks at places. */
   private moveClocks(): void {
     if (!this.view.visible) return;
     const running = this.running();

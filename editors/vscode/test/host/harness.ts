@@ -24,7 +24,7 @@ export async function runAll(): Promise<void> {
       await Promise.race([work(), timeout(TEST_TIMEOUT_MS)]);
     } catch (error) {
       failed++;
-      // Later failures are mostly consequences.
+      // Later failures are mostly consequences of the first.
       if (process.env.MEANWHILE_TEST_FAIL_FAST && failed > 2) break;
       line = `not ok ${name}\n${(error as Error).stack ?? error}`;
     }

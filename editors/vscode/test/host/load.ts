@@ -5,7 +5,7 @@ import { availableParallelism, loadavg } from 'node:os';
 import { longestBlock, test, until } from './harness';
 import { api, ended, folder, openTerminal, setting } from './setup';
 
-/** From when a person notices a hang; longer on a busy machine. */
+/** The pause that a person notices as a hang; longer on a busy machine. */
 const feltMs = () => 400 * Math.max(1, (loadavg()[0] ?? 0) / availableParallelism());
 
 test('five hundred tasks in the list', async () => {

@@ -12,7 +12,7 @@ import { daemons, parentOf, running } from './processes.mjs';
 import { runner, until } from './runner.mjs';
 
 const [vsix = 'meanwhile-linux-x64.vsix', pattern = ''] = process.argv.slice(2);
-/** From when a person notices a hang; longer on a busy machine. */
+/** The pause that a person notices as a hang; longer on a busy machine. */
 const feltMs = () => 800 * Math.max(1, loadavg()[0] / availableParallelism());
 
 const server = await startServer([], {
@@ -38,7 +38,7 @@ const window = await Window.open(browser, server);
 const { test: run, end } = runner(pattern, () => cli('stop', '--all'));
 const test = (name, work) => run(window, name, work);
 
-/** Whether no command with these words runs. */
+/** Whether these words are in no running command. */
 const idle = (words) => !cli('ps', '--state', 'running', '--json').includes(words);
 
 const clear = async () => {
