@@ -101,8 +101,8 @@ export class Sessions {
   }
 
   /**
-   * Opens a past session with its transcript and trace. Only watches a session that another process has open.
-   * Throws if there is no model.
+   * Opens a past session with its transcript and trace. If another process has the session open, this window
+   * only watches it. Throws if there is no model.
    */
   async open(id: string): Promise<SessionModel> {
     const there = this.models.get(id);

@@ -41,7 +41,7 @@ export class Picture {
   readonly start: number;
   /** Undefined while something runs. */
   readonly end: number | undefined;
-  /** The drawn length of each gap. */
+  /** The drawn length of a gap, in milliseconds. */
   private readonly gapMs: number;
 
   constructor({ pieces }: Timeline, until = Number.POSITIVE_INFINITY) {

@@ -38,7 +38,7 @@ const window = await Window.open(browser, server);
 const { test: run, end } = runner(pattern, () => cli('stop', '--all'));
 const test = (name, work) => run(window, name, work);
 
-/** Whether these words are in no running command. */
+/** Whether all commands that contain these words have ended. */
 const idle = (words) => !cli('ps', '--state', 'running', '--json').includes(words);
 
 const clear = async () => {
