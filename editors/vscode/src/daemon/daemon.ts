@@ -211,7 +211,6 @@ export class Daemon implements vscode.Disposable {
     }
   }
 
-  /** Returns the process once it runs. */
   private async spawn(binary: Binary): Promise<ChildProcess> {
     this.lastWords = [];
     const cwd = this.folder.uri.fsPath;
