@@ -29,6 +29,7 @@ mod output;
 mod output_bounds;
 mod places;
 mod places_kill;
+mod places_slurm;
 mod ports;
 mod progress;
 mod resize;

@@ -33,6 +33,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::agent::permission::Rule;
+pub use meanwhile_shim::spec::Resources;
+
 pub use crate::background::manager::usual;
 use crate::background::task::{
     Cause, Notification, Outcome, Progress, Serving, Task, TaskId, Timestamp,
@@ -186,6 +188,8 @@ pub struct Spawn {
     pub line: Line,
     /// The place where it runs; `None`: this machine.
     pub on: Option<String>,
+    /// What it asks a batch system there for.
+    pub resources: Resources,
 }
 
 /// What a task waits for before it starts.

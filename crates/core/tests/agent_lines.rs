@@ -171,6 +171,7 @@ async fn run(background: &Background, intent: &Intent, confine: Option<Confine>)
             client_token: None,
             is_step: false,
             on: None,
+            resources: Default::default(),
             service: false,
             confine,
             line: Default::default(),

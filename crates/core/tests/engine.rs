@@ -51,6 +51,7 @@ async fn spawn(background: &Background, line: &str, stdin: Stdin) -> TaskId {
         confine: None,
         is_step: false,
         on: None,
+        resources: Default::default(),
         line: Default::default(),
     });
     spawned.await.unwrap().task.id

@@ -83,7 +83,7 @@ fn run(Cli { workspace, command }: Cli) -> Result<ExitCode, Failure> {
             if !args.wait {
                 session::must_outlive_command()?;
             }
-            session::run(workspace, async |it| spawn::run(it, args).await)
+            session::run(workspace, async |it| spawn::run(it, *args).await)
         }
         Command::Ps(args) => session::run(workspace, async |it| ps::run(it, args).await),
         Command::Logs(args) => session::run(workspace, async |it| logs::run(it, args).await),

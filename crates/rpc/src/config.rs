@@ -21,7 +21,7 @@ use meanwhile_core::background::words::reason;
 use toml::de::DeTable;
 
 use self::reader::File;
-pub(crate) use self::reader::parse_duration;
+pub(crate) use self::reader::{parse_duration, parse_size};
 
 /// The maximum number of bytes of the file. One with all settings has less than two thousand.
 const CONFIG_BYTES: u64 = 1 << 20;

@@ -9,6 +9,7 @@ mod ends;
 mod errand;
 pub(crate) mod link;
 mod output;
+mod slurm;
 mod tasks;
 mod told;
 
@@ -20,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use meanwhile_core::background::places::{self, COURIER, Place};
+use meanwhile_core::background::places::{self, COURIER, Place, PlaceKind};
 use meanwhile_core::background::task::{TaskId, Timestamp};
 use meanwhile_core::background::words::reason;
 use meanwhile_shim::bell::{self, Kind, MESSAGE_BYTES};
@@ -204,6 +205,8 @@ struct Courier {
     /// The errands by their ids at the place.
     there: HashMap<String, TaskId>,
     way: Way,
+    /// The place that the one at the end of the way has, where a task is to run at that.
+    on: Option<String>,
     generation: u64,
     pending: HashMap<i64, What>,
     /// When the oldest question that must be answered was asked.
@@ -232,6 +235,7 @@ impl Courier {
             ended: BTreeSet::new(),
             there: HashMap::new(),
             way: Way::Closed { again_at: now },
+            on: None,
             generation: 0,
             pending: HashMap::new(),
             asked_at: None,
@@ -286,18 +290,19 @@ impl Courier {
         self.pending.clear();
         self.asked_at = Some(now);
         // Read each time: a person may have mended it.
-        let argv = match (self.settings)(&self.name) {
-            Ok(place) => place.command,
+        let (way, on) = match resolve(&self.name, self.settings) {
+            Ok(found) => found,
             Err(why) => return self.lost(why),
         };
-        match Link::open(&argv, self.generation, self.news.0.clone()) {
+        self.on = on;
+        match Link::open(&way, self.generation, self.news.0.clone()) {
             Ok(mut link) => {
                 let number = link.request("initialize", &self.greeting());
                 self.pending.insert(number, What::Initialize);
                 self.way = Way::Opening(link);
             }
             Err(error) => {
-                let why = format!("`{}` cannot be started: {}", argv.join(" "), reason(&error));
+                let why = format!("`{}` cannot be started: {}", shown(&way), reason(&error));
                 self.lost(why);
             }
         }
@@ -424,6 +429,35 @@ impl Courier {
             }
             News::Message(Message::Request { .. } | Message::Response { .. }) => {}
         }
+    }
+}
+
+/// The way to a place, and the name of the place there at which its tasks run, where that is another one.
+///
+/// # Errors
+///
+/// There is no such place, or no such way; the text says why.
+pub(crate) fn resolve(
+    name: &str,
+    settings: impl Fn(&str) -> Result<Place, String>,
+) -> Result<(PlaceKind, Option<String>), String> {
+    match settings(name)?.kind {
+        PlaceKind::Via(via) => match settings(&via)?.kind {
+            way @ PlaceKind::Command(_) => Ok((way, Some(name.to_owned()))),
+            PlaceKind::Slurm(_) | PlaceKind::Via(_) => Err(format!(
+                "`via` of place `{name}` names `{via}`: expected a place that has a `command`"
+            )),
+        },
+        way @ (PlaceKind::Command(_) | PlaceKind::Slurm(_)) => Ok((way, None)),
+    }
+}
+
+/// A way in words.
+pub(crate) fn shown(way: &PlaceKind) -> String {
+    match way {
+        PlaceKind::Command(argv) => argv.join(" "),
+        PlaceKind::Slurm(slurm) => format!("Slurm, with `{}`", slurm.shared.display()),
+        PlaceKind::Via(via) => format!("via {via}"),
     }
 }
 

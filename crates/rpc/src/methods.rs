@@ -92,7 +92,7 @@ methods! {
 
 /// Features that were added after the first release: parameters as `method.member`, which a server without this
 /// feature refuses, and members of objects as `Object.member`. `initialize` lists them.
-pub(crate) const FEATURES: [&str; 19] = [
+pub(crate) const FEATURES: [&str; 21] = [
     "initialize.secrets",
     "task/spawn.shell",
     "task/spawn.service",
@@ -104,6 +104,7 @@ pub(crate) const FEATURES: [&str; 19] = [
     "task/spawn.after",
     "task/spawn.onFailure",
     "task/spawn.on",
+    "task/spawn.resources",
     "Task.shown",
     "session/update.cards",
     "Task.waitsForInput",
@@ -112,6 +113,7 @@ pub(crate) const FEATURES: [&str; 19] = [
     "session/trace.timeline",
     "session/turn.says",
     "Task.agent",
+    "Task.place",
 ];
 
 /// The method of this name in the table.

@@ -20,14 +20,14 @@ pub(crate) use method::{
     AckMode, AckParams, AckResult, CheckParams, CheckResult, CommandParam, ConfineMode,
     DrainParams, DrainResult, Empty, Encoding, OnFailureParam, OneTask, PlaceInfo, PlaceList,
     PlaceListParams, ReadParams, ReadResult, RecipientParam, RemoveParams, RemoveResult,
-    ResizeParams, RestartParams, SignalParam, SignalParams, SpawnParams, StdinParam, StopParams,
-    SubscribeParams, TailText, TaskList, TaskResult, UnsubscribeParams, WaitMode, WaitParams,
-    WaitResult, WatchParam, WriteParams,
+    ResizeParams, ResourcesParam, RestartParams, SignalParam, SignalParams, SpawnParams,
+    StdinParam, StopParams, SubscribeParams, TailText, TaskList, TaskResult, UnsubscribeParams,
+    WaitMode, WaitParams, WaitResult, WatchParam, WriteParams,
 };
 pub(crate) use object::{
     Actor, Cause, Contact, DateTime, Delivered, DeliveredBy, Exit, Gap, Match, Notification,
     NotificationKind, Output, Preview, Progress, Queued, QueuedReason, Shown, Standing, Survivor,
-    Task, TaskRole, TaskState,
+    Task, TaskPlace, TaskRole, TaskState,
 };
 pub(crate) use push::{
     BeganPush, Changed, ExitedPush, ListeningPush, NotifiedPush, OutputPush, ProgressPush,

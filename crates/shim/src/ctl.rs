@@ -113,7 +113,8 @@ impl Order {
         }
     }
 
-    fn to_bytes(&self, id: &[u8; 8]) -> Vec<u8> {
+    /// The order to the shim of task `id`, as it goes through the FIFO.
+    pub fn to_bytes(&self, id: &[u8; 8]) -> Vec<u8> {
         let mut bytes = vec![0, 0];
         bytes.extend_from_slice(id);
         bytes.push(self.kind());

@@ -108,6 +108,16 @@ impl Files {
             .mode(0o600)
             .open(layout::RECORD)?;
         allocate(&record, record::HEADER_BYTES + LOG_ALLOCATED)?;
+        Self::begin_record(dir, record, (pipe, end))
+    }
+
+    /// Makes the FIFOs in `dir`, where the record is already, of its full size and empty.
+    pub fn claimed(dir: PathBuf, pipe: (File, File)) -> io::Result<Self> {
+        let record = OpenOptions::new().read(true).write(true).open(layout::RECORD)?;
+        Self::begin_record(dir, record, pipe)
+    }
+
+    fn begin_record(dir: PathBuf, record: File, (pipe, end): (File, File)) -> io::Result<Self> {
         make_ctl()?;
         let mut sheet = Sheet::create(&record)?;
         sheet.introduce(ctl::KNOWN);
@@ -207,7 +217,7 @@ impl Files {
     pub fn spec(&mut self) -> io::Result<Spec> {
         let spec = Spec::parse(&fs::read(layout::SPEC)?)?;
         // The folder of an idle shim may have been published under another name.
-        self.dir = self.state.join(layout::LIVE).join(&spec.id);
+        self.dir.set_file_name(&spec.id);
         self.id = id_of(&self.dir)?;
         self.workspace.set(layout::workspace_hash(&spec.workspace));
         if self.extent.total == 0 {

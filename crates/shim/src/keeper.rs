@@ -29,6 +29,7 @@ use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::{ForkResult, getpid, getppid, setsid};
 
+use crate::batch::Node;
 use crate::files::poll_again;
 use crate::held::{Folder, Held, Kept, Legacy, Orphan, Status};
 use crate::notes::{Note, Notes};
@@ -40,7 +41,9 @@ const PARENT_ROUND: Duration = Duration::from_micros(100);
 /// while a process that the dead shim was about to start still shares its lock.
 const RETRY: Duration = Duration::from_millis(100);
 
-struct Keeper {
+/// A keeper at work.
+pub struct Keeper {
+    /// The folder of tasks.
     live: PathBuf,
     /// The pid of the starter.
     owner: u32,
@@ -53,6 +56,8 @@ struct Keeper {
     files: Option<(rlim_t, rlim_t)>,
     kept: BTreeMap<u32, Kept>,
     orphans: VecDeque<Orphan>,
+    /// Set where a batch system runs it, for one task.
+    node: Option<Node>,
 }
 
 struct Starter {
@@ -81,22 +86,8 @@ pub fn run(state: &std::path::Path) -> io::Result<()> {
     }
     // So that the keeper does not prevent a file system from being unmounted.
     std::env::set_current_dir("/")?;
-    prctl::set_name(c"meanwhile-keep")?;
-    prctl::set_child_subreaper(true)?;
-    process::ignore_signals()?;
-    let (notes_in, notes) = output::create()?;
-    let keeper = Keeper {
-        live: state.join(layout::LIVE),
-        owner: owner.as_raw() as u32,
-        starter: Some(starter),
-        notes,
-        notes_in,
-        signals: process::signals()?,
-        files: raise_files(),
-        kept: BTreeMap::new(),
-        orphans: VecDeque::new(),
-    };
-    keeper.keep()
+    let keeper = Keeper::new(state.join(layout::LIVE), owner.as_raw() as u32)?;
+    Keeper { starter: Some(starter), ..keeper }.keep().map(|_| ())
 }
 
 /// Raises the keeper's limit of open files to the hard limit; returns the limits for its children.
@@ -107,7 +98,60 @@ fn raise_files() -> Option<(rlim_t, rlim_t)> {
 }
 
 impl Keeper {
-    fn keep(mut self) -> io::Result<()> {
+    fn new(live: PathBuf, owner: u32) -> io::Result<Self> {
+        prctl::set_name(c"meanwhile-keep")?;
+        prctl::set_child_subreaper(true)?;
+        process::ignore_signals()?;
+        let (notes_in, notes) = output::create()?;
+        Ok(Self {
+            live,
+            owner,
+            starter: None,
+            notes,
+            notes_in,
+            signals: process::signals()?,
+            files: raise_files(),
+            kept: BTreeMap::new(),
+            orphans: VecDeque::new(),
+            node: None,
+        })
+    }
+
+    /// The keeper of the one task in `folder`, which a batch system runs.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn on_node(folder: PathBuf, node: Node) -> io::Result<Self> {
+        let tasks = folder.parent().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+        Ok(Self { node: Some(node), ..Self::new(tasks, std::process::id())? })
+    }
+
+    /// Starts the shim of a task whose folder is there, with its record.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn start(&mut self, id: [u8; 8]) -> io::Result<()> {
+        let folder = Folder::Task { id };
+        let dir = self.live.join(folder.name());
+        let (read, write) = output::create()?;
+        let keep = [&read.as_fd(), &write.as_fd(), &self.notes.as_fd()];
+        let Some(pid) = self.fork(&keep.map(AsRawFd::as_raw_fd))? else {
+            let notes = Notes::new(self.notes.as_fd());
+            process::finish(crate::run_claimed(dir, (read, write), notes));
+        };
+        let held = Held { pipe: Some(read), ..Held::default() };
+        self.kept.insert(pid, Kept { folder, held, tell: None, stranger: None });
+        Ok(())
+    }
+
+    /// Keeps shims until none is left.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn keep(mut self) -> io::Result<Option<Node>> {
         loop {
             // Reap first, so that the death of a shim is known before a request mentions its task.
             let childless = self.reap();
@@ -117,17 +161,23 @@ impl Keeper {
                 && self.orphans.is_empty()
                 && self.kept.is_empty()
             {
-                return Ok(());
+                return Ok(self.node);
+            }
+            if self.node.as_mut().is_some_and(Node::look) {
+                return Ok(self.node);
             }
             self.wait()?;
         }
     }
 
     fn wait(&mut self) -> io::Result<()> {
-        let timeout = match self.orphans.is_empty() {
-            true => PollTimeout::NONE,
-            false => PollTimeout::try_from(RETRY).unwrap_or(PollTimeout::MAX),
-        };
+        let retry = (!self.orphans.is_empty()).then_some(RETRY);
+        let until = self.node.as_ref().map(Node::next_look);
+        let left = until
+            .map(|at| at.saturating_duration_since(Instant::now()) + Duration::from_micros(999));
+        let timeout = retry.into_iter().chain(left).min().map_or(PollTimeout::NONE, |time| {
+            PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)
+        });
         let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let mut fds = vec![readable(self.signals.as_fd()), readable(self.notes_in.as_fd())];
         let strangers: Vec<u32> = self.strangers().map(|(pid, _)| pid).collect();
@@ -146,8 +196,15 @@ impl Keeper {
             .collect();
         drop(fds);
         if signalled {
-            // SIGTERM is ignored: the shims get it too, and the keeper exits after them.
-            while self.signals.read_signal()?.is_some() {}
+            while let Some(signal) = self.signals.read_signal()? {
+                // SIGTERM is ignored: the shims get it too, and the keeper exits after them. A batch system sends it to the
+                // keeper.
+                if let Some(node) = &mut self.node
+                    && signal.ssi_signo == libc::SIGTERM as u32
+                {
+                    node.terminated();
+                }
+            }
         }
         if noted {
             self.take_notes();
@@ -331,6 +388,10 @@ impl Keeper {
                 process::close_all_but(keep);
                 if let Some((soft, hard)) = self.files {
                     let _ = setrlimit(Resource::RLIMIT_NOFILE, soft, hard);
+                }
+                if self.node.is_some() {
+                    // The machine is others' once the batch system's process is gone.
+                    prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)?;
                 }
                 Ok(None)
             }

@@ -8,7 +8,7 @@
 //! ([`record`], [`spec`]), how one side wakes the other ([`bell`], [`ctl`]), what a daemon asks its
 //! keeper for ([`keep`]), how a process tree is found and ended ([`tree`]), how a process is started
 //! ([`launch`]), how it is confined ([`confine`]), how it waits for its turn ([`slots`]), and what is
-//! known about other machines ([`place`]).
+//! known about other machines ([`place`], [`node`]).
 
 pub mod bell;
 pub mod clock;
@@ -21,6 +21,7 @@ pub mod layout;
 pub mod lock;
 pub mod log;
 pub mod map;
+pub mod node;
 pub mod output;
 pub mod place;
 pub mod record;

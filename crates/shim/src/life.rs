@@ -52,7 +52,8 @@ impl Stopping {
             | Actor::Linger
             | Actor::Limit
             | Actor::Daemon
-            | Actor::Dependency => Outcome::Stopped,
+            | Actor::Dependency
+            | Actor::Engine => Outcome::Stopped,
         }
     }
 

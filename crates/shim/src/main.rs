@@ -1,5 +1,7 @@
 //! `meanwhile-shim keeper STATE`: the parent of all shims of one daemon or command; it forks each shim.
 //! `meanwhile-shim FOLDER run`: a shim without a keeper, for the task whose spec is in the folder.
+//! `meanwhile-shim node FOLDER`: a keeper with one shim, for a task that a batch system starts on one of its nodes.
+//! `meanwhile-shim order FOLDER ORDER`: sends an order to that shim.
 //! `meanwhile-shim companion PROGRAM [ARG..]`: runs a program until the process that started it exits.
 //! `meanwhile-shim confine PROGRAM ARG0 [ARG..]`: restricts itself and executes a task's command, for a
 //! shim that starts a confined task.
@@ -7,6 +9,7 @@
 //! A daemon or the command line starts it; people do not. It has one thread and no async runtime, because
 //! a task's supervisor must cost next to nothing, and nothing must be able to stop it.
 
+mod batch;
 mod companion;
 mod files;
 mod held;
@@ -25,13 +28,13 @@ mod terminal;
 mod waiting;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use meanwhile_shim::spec::Spec;
-use meanwhile_shim::{confine, keep, output};
+use meanwhile_shim::{confine, keep, node, output};
 use nix::sys::prctl;
 use nix::unistd::setsid;
 
@@ -55,6 +58,20 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let outcome = match (first, second) {
+        (mode, folder) if mode == node::MODE => {
+            return match batch::run(Path::new(&folder)) {
+                Ok(code) => ExitCode::from(code),
+                Err(error) => {
+                    // The batch system writes it into a file of the task's folder.
+                    let folder = Path::new(&folder).display();
+                    let _ = writeln!(io::stderr(), "meanwhile-shim: `{folder}`: {error}");
+                    ExitCode::from(process::code_of(&Err(error)))
+                }
+            };
+        }
+        (mode, folder) if mode == node::ORDER => {
+            batch::order(Path::new(&folder), &args.next().unwrap_or_default())
+        }
         (mode, state) if mode == keep::MODE => keeper::run(Path::new(&state)),
         (folder, mode) if mode == "run" => run(folder.into()),
         _ => return ExitCode::from(2),
@@ -66,6 +83,13 @@ fn run(dir: PathBuf) -> io::Result<()> {
     process::close_from(libc::STDERR_FILENO + 1);
     prepare(&dir)?;
     begin(Files::create(dir, output::create()?)?, Notes::none())
+}
+
+/// A shim whose task is in this folder, with the record that was made for it.
+fn run_claimed(dir: PathBuf, pipe: (File, File), notes: Notes) -> io::Result<()> {
+    setsid()?;
+    prepare(&dir)?;
+    begin(Files::claimed(dir, pipe)?, notes)
 }
 
 /// Runs a shim that waits in its folder for a task, until `life` closes.

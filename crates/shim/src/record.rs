@@ -31,6 +31,7 @@
 //! | 7 280 | 8 | its control group's `oom_kill` at its start, plus one; 0: not known |
 //! | 7 288 | 4, 4, 8 | bits: 1 = it runs at a place, 2 = output not fetched yet, 4 = may have been sent; pad; fetches so far |
 //! | 7 304 | 8, 8, 4 | its id at its place, the hash of the place, 1 = its input has ended |
+//! | 7 324 | 4, 2, 600 | what an engine there says of it: CRC-32 of the text, its length, the text |
 //! | 8 192 | | the log |
 
 mod abilities;
@@ -45,7 +46,7 @@ use crate::log::Extent;
 use crate::map::Map;
 
 pub use abilities::{Abilities, Sent};
-pub use elsewhere::Elsewhere;
+pub use elsewhere::{Elsewhere, Engine};
 
 /// Bytes before the log.
 pub const HEADER_BYTES: usize = 8_192;
@@ -130,13 +131,15 @@ pub enum Actor {
     /// A task that it waited for. The file has the number of the daemon instead, and a mark that version 0.1.0,
     /// which does not know this actor, ignores.
     Dependency = 7,
+    /// The batch system that runs it at its place. In the file it is the daemon, with another mark.
+    Engine = 8,
 }
 
 impl Actor {
     /// Its number in an order or a record.
     pub fn to_u8(self) -> u8 {
         match self {
-            Self::Dependency => Self::Daemon as u8,
+            Self::Dependency | Self::Engine => Self::Daemon as u8,
             Self::Client
             | Self::Agent
             | Self::Deadline
@@ -202,7 +205,7 @@ pub struct Survivor {
 /// A task's end. It is written once.
 ///
 /// In the file: CRC-32 (4) of the rest, outcome (1), exit kind (1), cause's actor or 0 (1), 1 if the
-/// actor is a dependency (1), exit value (4), pad (4), ended at (8), duration (8), total (8), dropped (8), pad (24),
+/// actor is a dependency and 2 if it is an engine (1), exit value (4), pad (4), ended at (8), duration (8), total (8), dropped (8), pad (24),
 /// message length (2), survivors (2), pad (4), message (512), survivors of 208 bytes each: pid (4), length
 /// (2), pad (2), command (200).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -266,6 +269,8 @@ pub struct Record {
     pub end: Option<End>,
     /// Set if it runs at a place.
     pub elsewhere: Option<Elsewhere>,
+    /// What an engine of that place says of it.
+    pub engine: Option<Engine>,
 }
 
 /// Why bytes are not a record.
@@ -369,6 +374,7 @@ pub fn parse(bytes: &[u8]) -> Result<Record, RecordError> {
         oom_kills: processes::oom_kills(bytes),
         last: bytes[AT_LAST..AT_LAST + last_len].to_vec(),
         elsewhere: elsewhere::parse(bytes),
+        engine: elsewhere::parse_engine(bytes),
         end: match phase {
             Phase::Ended => Some(End::parse(&bytes[AT_END..AT_END + END_BYTES])?),
             Phase::Idle | Phase::Starting | Phase::Running | Phase::Stopping => None,
@@ -492,7 +498,16 @@ impl End {
         if let Some(cause) = &self.cause {
             let message = cut(&cause.message, MESSAGE_BYTES).as_bytes();
             bytes[6] = cause.actor.to_u8();
-            bytes[7] = u8::from(cause.actor == Actor::Dependency);
+            bytes[7] = match cause.actor {
+                Actor::Dependency => 1,
+                Actor::Engine => 2,
+                Actor::Client
+                | Actor::Agent
+                | Actor::Deadline
+                | Actor::Linger
+                | Actor::Limit
+                | Actor::Daemon => 0,
+            };
             bytes[72..74].copy_from_slice(&(message.len() as u16).to_le_bytes());
             bytes[80..80 + message.len()].copy_from_slice(message);
         }
@@ -536,6 +551,7 @@ impl End {
             actor => Some(Cause {
                 actor: match bytes[7] {
                     0 => Actor::from_u8(actor).ok_or(RecordError::Range("actor"))?,
+                    2 => Actor::Engine,
                     _ => Actor::Dependency,
                 },
                 message: text_at(bytes, 80, message_len),

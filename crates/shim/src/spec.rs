@@ -74,6 +74,25 @@ pub struct Spec {
     pub is_step: bool,
     /// The place where it runs; `None`: this machine. At a place `cwd` is a directory there, and no shim runs it.
     pub place: Option<String>,
+    /// What it asks a batch system there for.
+    pub resources: Resources,
+}
+
+/// What a task asks a batch system for. What is left out is as that one has it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Resources {
+    /// Processors.
+    pub cpus: Option<u32>,
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Graphics processors.
+    pub gpus: Option<u32>,
+    /// How long it may run.
+    pub time: Option<Duration>,
+    /// The part of the cluster.
+    pub partition: Option<String>,
+    /// Options of the batch system's own, as given.
+    pub extra: Vec<String>,
 }
 
 /// What a task waits for before it starts.
@@ -204,6 +223,7 @@ impl Default for Spec {
             whole: false,
             is_step: false,
             place: None,
+            resources: Resources::default(),
         }
     }
 }
@@ -289,6 +309,7 @@ impl Spec {
         if let Some(place) = &self.place {
             put("place", place.as_bytes());
         }
+        self.resources.put(&mut put);
         self.line.put(&mut put);
         if self.whole {
             put("whole", b"1");
@@ -333,6 +354,12 @@ impl Spec {
                     spec.argv.push(os(value));
                 }
                 b"place" => spec.place = Some(text()),
+                b"cpus" => spec.resources.cpus = Some(number()? as u32),
+                b"memory" => spec.resources.memory = Some(number()?),
+                b"gpus" => spec.resources.gpus = Some(number()? as u32),
+                b"time" => spec.resources.time = Some(Duration::from_millis(number()?)),
+                b"partition" => spec.resources.partition = Some(text()),
+                b"extra" => spec.resources.extra.push(text()),
                 b"checked" => spec.checked = true,
                 b"cwd" => spec.cwd = OsString::from_vec(value.to_vec()).into(),
                 b"env" => {
@@ -389,6 +416,27 @@ impl Spec {
             return Err(bad("cut off"));
         }
         Ok(spec)
+    }
+}
+
+impl Resources {
+    fn put(&self, put: &mut impl FnMut(&str, &[u8])) {
+        let time = self.time.map(|time| time.as_millis() as u64);
+        let numbers = [
+            ("cpus", self.cpus.map(u64::from)),
+            ("memory", self.memory),
+            ("gpus", self.gpus.map(u64::from)),
+            ("time", time),
+        ];
+        for (key, number) in numbers {
+            if let Some(number) = number {
+                put(key, number.to_string().as_bytes());
+            }
+        }
+        let texts = self.partition.iter().map(|it| ("partition", it));
+        for (key, text) in texts.chain(self.extra.iter().map(|it| ("extra", it))) {
+            put(key, text.as_bytes());
+        }
     }
 }
 
@@ -484,6 +532,14 @@ mod tests {
             whole: false,
             is_step: true,
             place: Some("build".into()),
+            resources: Resources {
+                cpus: Some(4),
+                memory: Some(1 << 34),
+                gpus: Some(1),
+                time: Some(Duration::from_secs(3_600)),
+                partition: Some("gpu".into()),
+                extra: vec!["--qos=high".into(), "-C a".into()],
+            },
         }
     }
 

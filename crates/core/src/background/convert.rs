@@ -9,7 +9,7 @@ use meanwhile_shim::spec::{self, Spec};
 use crate::background::ledger::NewTask;
 use crate::background::preview;
 use crate::background::task::{
-    Actor, Cause, End, Exit, Outcome, OutputStat, Preview, Survivor, TaskId, Timestamp,
+    Actor, Cause, End, Exit, Job, Outcome, OutputStat, Preview, Survivor, TaskId, Timestamp,
 };
 use crate::background::{Stdin, Watch};
 
@@ -71,6 +71,7 @@ pub fn actor_to_record(actor: Actor) -> record::Actor {
         Actor::Limit => record::Actor::Limit,
         Actor::Daemon => record::Actor::Daemon,
         Actor::Dependency => record::Actor::Dependency,
+        Actor::Engine => record::Actor::Engine,
     }
 }
 
@@ -84,6 +85,7 @@ pub fn cause(cause: &record::Cause) -> Cause {
         record::Actor::Limit => Actor::Limit,
         record::Actor::Daemon => Actor::Daemon,
         record::Actor::Dependency => Actor::Dependency,
+        record::Actor::Engine => Actor::Engine,
     };
     Cause { actor, message: cause.message.clone() }
 }
@@ -116,6 +118,13 @@ pub fn output(record: &Record) -> OutputStat {
         _ => record.extent.dropped(),
     };
     OutputStat { total: record.extent.total, dropped }
+}
+
+/// What the batch system of its place calls a task.
+pub fn job(record: &Record) -> Option<Job> {
+    let engine = record.engine.as_ref()?;
+    let text = String::clone;
+    Some(Job { engine: text(&engine.name), id: text(&engine.job), node: text(&engine.node) })
 }
 
 /// The survivors that a record lists.

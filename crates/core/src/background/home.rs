@@ -62,8 +62,7 @@ fn unavailable(path: &Path, error: &io::Error) -> Error {
 impl Home {
     /// Creates the state directory, accessible only to its owner, and puts the shim in it.
     pub fn open(root: &Path) -> Result<Self, Error> {
-        let shim =
-            root.join(layout::BIN).join(concat!("meanwhile-shim-", env!("MEANWHILE_SHIM_CRC")));
+        let shim = root.join(layout::BIN).join(SHIM_NAME);
         let home = Self { root: root.to_owned(), shim };
         home.make_folders().map_err(|error| unavailable(root, &error))?;
         home.refuse_others()?;
@@ -125,20 +124,7 @@ impl Home {
     }
 
     fn write_shim(&self) -> io::Result<()> {
-        // Another process may do the same: each writes its own file, and the last rename wins.
-        let new = self.shim.with_extension(TaskId::random().as_str());
-        let written = (|| {
-            let mut file =
-                OpenOptions::new().write(true).create_new(true).mode(0o700).open(&new)?;
-            file.write_all(SHIM)?;
-            memory::let_go(SHIM);
-            drop(file);
-            fs::rename(&new, &self.shim)
-        })();
-        if written.is_err() {
-            let _ = fs::remove_file(&new);
-        }
-        written
+        write_shim(&self.shim)
     }
 
     /// Deletes shims of versions that are no longer in use. A running shim keeps its file open.
@@ -534,6 +520,35 @@ impl Home {
         });
         size(layout::LIVE) + size(layout::DONE) + ledger
     }
+}
+
+/// The name of the shim's binary of this version.
+const SHIM_NAME: &str = concat!("meanwhile-shim-", env!("MEANWHILE_SHIM_CRC"));
+
+/// Puts the shim's binary into a folder, unless it is there; returns its path.
+pub fn put_shim(folder: &Path) -> io::Result<PathBuf> {
+    let path = folder.join(SHIM_NAME);
+    let is_there = File::open(&path).is_ok_and(|file| is_shim(&file).unwrap_or(false));
+    if !is_there {
+        write_shim(&path)?;
+    }
+    Ok(path)
+}
+
+fn write_shim(path: &Path) -> io::Result<()> {
+    // Another process may do the same: each writes its own file, and the last rename wins.
+    let new = path.with_extension(TaskId::random().as_str());
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o700).open(&new)?;
+        file.write_all(SHIM)?;
+        memory::let_go(SHIM);
+        drop(file);
+        fs::rename(&new, path)
+    })();
+    if written.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    written
 }
 
 /// Whether this file is this version's shim. Uses its checksum: a comparison with the embedded binary would

@@ -41,7 +41,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::background::task::{
-    Cause, End, Match, OutputStat, Preview, Progress, Serving, State, Survivor, Task, TaskId,
+    Cause, End, Job, Match, OutputStat, Preview, Progress, Serving, State, Survivor, Task, TaskId,
     Timestamp,
 };
 use crate::background::{Stdin, Watch};
@@ -142,6 +142,7 @@ impl NewTask {
             is_step: self.is_step,
             on: self.place.clone(),
             contact: None,
+            job: None,
         }
     }
 }
@@ -165,6 +166,8 @@ pub struct Finish {
     pub preview: Preview,
     /// Lines matched by its watches that may not be queued yet: queued before the end.
     pub matches: Vec<Match>,
+    /// What the batch system of its place called it, where one ran it.
+    pub job: Option<Job>,
 }
 
 /// The result of recording a [`Finish`].

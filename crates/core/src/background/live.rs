@@ -112,6 +112,7 @@ impl Live {
             task.output = standing.output;
             task.survivors = standing.left;
             task.waits_for_input = standing.waits;
+            task.job = standing.job.map(Box::new);
             if let Some(cause) = standing.stopping {
                 task.state = State::Stopping { cause };
             } else if let Some(reason) = standing.queued {

@@ -217,6 +217,7 @@ impl Background {
                 self.line(wish.line, &command, &cwd).await?
             }
             Some(place) => {
+                self.check_resources(place, &wish.resources)?;
                 cwd = self.directory_at(place, &cwd).await?;
                 spec::Line::default()
             }
@@ -251,6 +252,7 @@ impl Background {
             // This machine's environment is not sent to a place.
             whole: wish.on.is_some(),
             place: wish.on,
+            resources: wish.resources,
             id: String::new(),
             confine: None,
             plan: None,

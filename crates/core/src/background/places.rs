@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use meanwhile_shim::{lock, place};
 
+pub use crate::background::home::put_shim;
 use crate::background::task::{Contact, Timestamp};
 use crate::background::words::reason;
 use crate::error::Error;
@@ -24,13 +25,39 @@ const ROUND: Duration = Duration::from_millis(20);
 /// A place (`config.toml`, sections `places`).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Place {
-    /// The program whose standard input and output are those of a `meanwhile serve` there, and its arguments.
-    pub command: Vec<String>,
+    /// What it is.
+    pub kind: PlaceKind,
     /// The directory there that the workspace is: absolute, or below the home directory as `~/src/app`. `None`:
     /// the same path as here, where that is below the home directory as seen from it.
     pub workspace: Option<String>,
     /// What runs here, in the workspace, before each spawn. Empty: nothing.
     pub before: Vec<String>,
+}
+
+/// What a place is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlaceKind {
+    /// The program whose standard input and output are those of a `meanwhile serve` there, and its arguments.
+    Command(Vec<String>),
+    /// A batch system whose commands are those of this machine.
+    Slurm(Slurm),
+    /// A place that another place has: a command's.
+    Via(String),
+}
+
+impl Default for PlaceKind {
+    fn default() -> Self {
+        Self::Command(Vec::new())
+    }
+}
+
+/// A Slurm cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Slurm {
+    /// A directory that this machine and the nodes see under the same path.
+    pub shared: PathBuf,
+    /// Options of each `sbatch`.
+    pub options: Vec<String>,
 }
 
 /// Places by their names.

@@ -134,6 +134,19 @@ pub struct Task {
     pub on: Option<String>,
     /// Whether this place can be reached, if known. `None` for a task that has ended.
     pub contact: Option<Box<Contact>>,
+    /// What the batch system of that place calls it, where one runs it.
+    pub job: Option<Box<Job>>,
+}
+
+/// A task as a batch system knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Which batch system: `slurm`.
+    pub engine: String,
+    /// Its number of the task; empty: not known yet.
+    pub id: String,
+    /// The node it is on; empty: none yet.
+    pub node: String,
 }
 
 /// Whether a place can be reached.
@@ -229,7 +242,12 @@ pub enum Wait {
     /// The ends of these tasks.
     After(Vec<TaskId>),
     /// A place that has not received it or cannot be reached.
-    Place(String),
+    Place {
+        /// Its name.
+        name: String,
+        /// Why the batch system there lets it wait, in its own words; empty: not known.
+        why: String,
+    },
 }
 
 /// A task that another one waits for, possibly in another workspace.
@@ -306,6 +324,8 @@ pub enum Actor {
     Daemon,
     /// A failed task that it was to follow.
     Dependency,
+    /// The batch system that ran it at its place.
+    Engine,
 }
 
 /// How much output a task has written.

@@ -137,6 +137,7 @@ pub fn actor(actor: Actor) -> &'static str {
         Actor::Linger => "linger time",
         Actor::Limit => "limit",
         Actor::Dependency => "a task before it",
+        Actor::Engine => "engine",
         Actor::Daemon => "daemon",
     }
 }
@@ -272,7 +273,8 @@ pub fn queued(queued: &Queued) -> String {
             let ids: Vec<_> = ids.iter().map(TaskId::as_str).collect();
             format!("after {}", ids.join(", "))
         }
-        Wait::Place(name) => format!("for {name}"),
+        Wait::Place { name, why } if why.is_empty() => format!("for {name}"),
+        Wait::Place { name, why } => format!("for {name}: {}", one_line(why)),
     };
     if let Some(left) = queued.left.and_then(about) {
         text.push_str(", ");

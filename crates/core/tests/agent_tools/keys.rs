@@ -72,6 +72,7 @@ fn keys_reach_a_task_only_by_name() {
                 confine: None,
                 is_step: false,
                 on: None,
+                resources: Default::default(),
                 line: Default::default(),
             });
             let id = spawned.await.unwrap().task.id;

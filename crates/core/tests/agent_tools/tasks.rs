@@ -38,6 +38,7 @@ async fn foreign(lab: &Lab, line: &str) -> TaskId {
         confine: None,
         is_step: false,
         on: None,
+        resources: Default::default(),
         line: Default::default(),
     });
     spawned.await.unwrap().task.id

@@ -23,7 +23,7 @@ pub(crate) use places::{AddPlace, Place, PlaceCommand, Places};
 pub(crate) use values::{Linger, shell_command, task_command};
 use values::{parse_env, parse_grace, parse_linger, parse_signal};
 
-use crate::config::parse_duration;
+use crate::config::{parse_duration, parse_size};
 use crate::fronts::FRONTS;
 
 /// Background work that outlives the program that started it.
@@ -47,7 +47,7 @@ pub(crate) struct Cli {
 /// The help of each command is the doc comment of its arguments' type.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Spawn(Spawn),
+    Spawn(Box<Spawn>),
     Ps(Ps),
     Logs(Logs),
     Wait(Wait),
@@ -147,6 +147,24 @@ pub(crate) struct Spawn {
     /// Run it at this place, as named in config.toml.
     #[arg(long, value_name = "PLACE", conflicts_with_all = ["slot", "after", "confine"])]
     pub(crate) on: Option<String>,
+    /// Processors to ask the batch system of that place for.
+    #[arg(long, value_name = "N", requires = "on", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) cpus: Option<u32>,
+    /// Memory to ask for (500M, 16G).
+    #[arg(long, value_name = "SIZE", requires = "on", value_parser = parse_size)]
+    pub(crate) memory: Option<u64>,
+    /// Graphics processors to ask for.
+    #[arg(long, value_name = "N", requires = "on", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) gpus: Option<u32>,
+    /// How long it may run there (90s, 8h): the batch system ends it then.
+    #[arg(long, value_name = "TIME", requires = "on", value_parser = parse_duration)]
+    pub(crate) time: Option<Duration>,
+    /// The part of the cluster.
+    #[arg(long, value_name = "NAME", requires = "on")]
+    pub(crate) partition: Option<String>,
+    /// An option of the batch system's own, such as --extra=--qos=high (may be given several times).
+    #[arg(long, value_name = "OPTION", requires = "on", allow_hyphen_values = true)]
+    pub(crate) extra: Vec<String>,
     /// Run it in a terminal instead of with pipes.
     #[arg(long)]
     pub(crate) pty: bool,

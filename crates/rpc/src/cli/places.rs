@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-use meanwhile_core::background::places::{self, Place, Places};
+use meanwhile_core::background::places::{self, Place, PlaceKind, Places, Slurm};
 use meanwhile_core::background::slots;
 use meanwhile_core::background::task::{Contact, Timestamp};
 use meanwhile_core::background::words::{elapsed, reason};
@@ -22,6 +22,7 @@ use super::out::{Out, note, remark, style};
 use super::show;
 use super::table::{Cell, Column, Fit, Table};
 use crate::config::{self, config_file};
+use crate::courier;
 use crate::state_dir;
 
 pub(crate) use trial::{Failed, Found};
@@ -38,13 +39,19 @@ pub(crate) fn run(out: &mut Out, args: args::Place) -> Result<u8, Failure> {
     }
 }
 
-/// Tries the whole way to a place.
-pub(crate) fn tried(place: &Place) -> Result<Result<Found, Failed>, Failure> {
+/// Tries the whole way to a place, as far as that costs no more than a moment.
+pub(crate) fn tried(name: &str, place: &Place) -> Result<Result<Found, Failed>, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(reason(&error)))?;
-    Ok(runtime.block_on(trial::run(place)))
+    let known = config::load()?.store.places;
+    let find = |wanted: &str| match wanted == name {
+        true => Ok(place.clone()),
+        false => places::find(&known, wanted).cloned().map_err(|error| error.to_string()),
+    };
+    let (way, on) = courier::resolve(name, find).map_err(Failure::new)?;
+    Ok(runtime.block_on(trial::run(&way, on.as_deref())))
 }
 
 /// The place of this name.
@@ -54,7 +61,16 @@ pub(crate) fn find(name: &str) -> Result<Place, Failure> {
 }
 
 fn add(out: &mut Out, args: args::AddPlace) -> Result<u8, Failure> {
-    let args::AddPlace { name, directory: workspace, copy, mut command } = args;
+    let args::AddPlace {
+        name,
+        directory: workspace,
+        copy,
+        slurm,
+        shared,
+        option,
+        via,
+        mut command,
+    } = args;
     if !slots::is_name(&name) {
         let most = slots::NAME_BYTES;
         return Err(Failure::usage(format!(
@@ -74,8 +90,17 @@ fn add(out: &mut Out, args: args::AddPlace) -> Result<u8, Failure> {
         let at = command.len() - 2;
         command[at] = there;
     }
-    let place = Place { command, workspace, ..Place::default() };
-    let found = tried(&place)?.map_err(|failed| {
+    let kind = match (shared, via) {
+        (Some(shared), _) if slurm => {
+            let shared = std::path::absolute(&shared)
+                .map_err(|error| Failure::new(format!("`{}`: {error}", shared.display())))?;
+            PlaceKind::Slurm(Slurm { shared, options: option })
+        }
+        (_, Some(via)) => PlaceKind::Via(via),
+        (_, None) => PlaceKind::Command(command),
+    };
+    let place = Place { kind, workspace, ..Place::default() };
+    let found = tried(&name, &place)?.map_err(|failed| {
         Failure::new(format!("place `{name}` cannot be used: {}", failed.why)).hint(failed.remedy)
     })?;
     tell(out, &name, &found)?;
@@ -90,7 +115,24 @@ fn add(out: &mut Out, args: args::AddPlace) -> Result<u8, Failure> {
             *section = Item::Table(TomlTable::new());
         }
         // What else is set for it stays.
-        section["command"] = toml_edit::value(Array::from_iter(&place.command));
+        for key in ["kind", "command", "shared", "options", "via"] {
+            if let Some(section) = section.as_table_like_mut() {
+                section.remove(key);
+            }
+        }
+        match &place.kind {
+            PlaceKind::Command(command) => {
+                section["command"] = toml_edit::value(Array::from_iter(command));
+            }
+            PlaceKind::Slurm(slurm) => {
+                section["kind"] = toml_edit::value("slurm");
+                section["shared"] = toml_edit::value(slurm.shared.to_string_lossy().as_ref());
+                if !slurm.options.is_empty() {
+                    section["options"] = toml_edit::value(Array::from_iter(&slurm.options));
+                }
+            }
+            PlaceKind::Via(via) => section["via"] = toml_edit::value(via),
+        }
         if let Some(workspace) = &place.workspace {
             section["workspace"] = toml_edit::value(workspace);
         }
@@ -101,11 +143,15 @@ fn add(out: &mut Out, args: args::AddPlace) -> Result<u8, Failure> {
 }
 
 fn tell(out: &mut Out, name: &str, found: &Found) -> Result<(), Failure> {
-    let Found { version, reached, task, said } = found;
+    let Found { version, reached, task } = found;
+    let reached = reached.as_millis();
+    let Some((took, said)) = task else {
+        return out
+            .line(format_args!("{name}: {} answered in {reached} ms", show::harmless(version)));
+    };
     out.line(format_args!(
-        "{name}: answered in {} ms, a task took {} ms ({})",
-        reached.as_millis(),
-        task.as_millis(),
+        "{name}: answered in {reached} ms, a task took {} ms ({})",
+        took.as_millis(),
         show::harmless(said),
     ))?;
     let own = env!("CARGO_PKG_VERSION");
@@ -145,7 +191,15 @@ fn save(change: impl FnOnce(&mut DocumentMut)) -> Result<(), Failure> {
 /// Signs in at a place on this terminal, so that its courier gets in without a question.
 fn connect(out: &mut Out, name: &str) -> Result<u8, Failure> {
     let place = find(name)?;
-    let Some([program, arguments @ ..]) = trial::way(&place.command) else {
+    let known = config::load()?.store.places;
+    let settings =
+        |name: &str| places::find(&known, name).cloned().map_err(|error| error.to_string());
+    let (way, _) = courier::resolve(name, settings).map_err(Failure::new)?;
+    let command = match &way {
+        PlaceKind::Command(command) => command.as_slice(),
+        PlaceKind::Slurm(_) | PlaceKind::Via(_) => &[],
+    };
+    let Some([program, arguments @ ..]) = trial::way(command) else {
         return Err(Failure::new(format!(
             "the command of `{name}` does not end with `meanwhile serve`, so how to sign in there is not known; run \
              it in a terminal"
@@ -158,7 +212,7 @@ fn connect(out: &mut Out, name: &str) -> Result<u8, Failure> {
         return Err(Failure::new(format!("`{program}` failed ({status})")));
     }
     wake(name);
-    match tried(&place)? {
+    match tried(name, &place)? {
         Ok(found) => tell(out, name, &found).map(|()| 0),
         Err(failed) => {
             let why = format!("signed in, but the next connection was not let in: {}", failed.why);
@@ -204,8 +258,18 @@ pub(crate) fn list(out: &mut Out, as_json: bool) -> Result<u8, Failure> {
                     "needsYou": it.needs_you,
                 }))
             });
-            json!({"name": name, "command": place.command, "workspace": place.workspace,
-                "version": contact.and_then(|it| it.version), "contact": lost})
+            let mut shown = json!({"name": name, "workspace": place.workspace,
+                "version": contact.and_then(|it| it.version), "contact": lost});
+            match &place.kind {
+                PlaceKind::Command(command) => shown["command"] = json!(command),
+                PlaceKind::Slurm(slurm) => {
+                    shown["kind"] = json!("slurm");
+                    shown["shared"] = json!(slurm.shared.to_string_lossy());
+                    shown["options"] = json!(slurm.options);
+                }
+                PlaceKind::Via(via) => shown["via"] = json!(via),
+            }
+            shown
         });
         out.json(&json!({"places": shown.collect::<Vec<_>>()}))?;
         return Ok(0);
@@ -220,7 +284,7 @@ pub(crate) fn list(out: &mut Out, as_json: bool) -> Result<u8, Failure> {
     let columns = vec![
         column("PLACE", Fit::Fixed),
         column("STANDS", Fit::Fixed),
-        column("COMMAND", Fit::Stretch),
+        column("WAY", Fit::Stretch),
     ];
     let rows = known.iter().map(|(name, place)| {
         let contact = places::contact(&state, name);
@@ -228,7 +292,7 @@ pub(crate) fn list(out: &mut Out, as_json: bool) -> Result<u8, Failure> {
         vec![
             Cell::new(name, style::BOLD),
             Cell::new(show::one_line(&words), look),
-            Cell::new(show::one_line(&place.command.join(" ")), style::DIM),
+            Cell::new(show::one_line(&courier::shown(&place.kind)), style::DIM),
         ]
     });
     let table = Table { columns, rows: rows.collect() };

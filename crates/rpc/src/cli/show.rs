@@ -196,6 +196,7 @@ mod tests {
             is_step: false,
             on: None,
             contact: None,
+            job: None,
             delivered: None,
             serving: Default::default(),
             waits_for_input: false,

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use meanwhile_core::background::task::{Actor, Cause, Outcome, Task, TaskId};
 use meanwhile_core::background::words::reason;
 use meanwhile_core::background::{
-    Background, Chunk, Line, Mode, Size, Spawn, Stdin, Stop, Watch, Which,
+    Background, Chunk, Line, Mode, Resources, Size, Spawn, Stdin, Stop, Watch, Which,
 };
 use meanwhile_core::hosts::Owner;
 use meanwhile_core::{Error, confine, limits};
@@ -125,6 +125,14 @@ fn wish(session: &Session, args: args::Spawn, after: Vec<TaskId>) -> Result<Spaw
         },
         is_step: false,
         on: args.on,
+        resources: Resources {
+            cpus: args.cpus,
+            memory: args.memory,
+            gpus: args.gpus,
+            time: args.time,
+            partition: args.partition,
+            extra: args.extra,
+        },
         line: Line {
             slot: args.slot,
             after,

@@ -122,7 +122,7 @@ fn first_lower(text: &str) -> String {
 }
 
 /// Parses a size such as `512KiB`, `2GiB`, `10MB` or `4096`. `KB` is 1 000 bytes, and `KiB` (or just `K`) is 1 024.
-fn parse_size(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let expected = "expected a size such as `4096`, `512KiB` or `2GiB`";
     let trimmed = text.trim();
     let digits = trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len());

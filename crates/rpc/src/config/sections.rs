@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use meanwhile_core::agent::permission::{Effect, Rule};
 use meanwhile_core::agent::session::Wake;
 use meanwhile_core::agent::vendor::{self, Holds, Variable};
-use meanwhile_core::background::places::Place;
+use meanwhile_core::background::places::{Place, PlaceKind, Slurm};
 use meanwhile_core::background::{Slot, slots};
 use toml::Spanned;
 use toml::de::DeTable;
@@ -233,6 +233,7 @@ pub(super) fn slot(
 }
 
 /// Parses a section `[places.NAME]`.
+#[expect(clippy::too_many_lines, reason = "one arm for each key, then what goes together")]
 pub(super) fn place(
     file: &File<'_>,
     config: &mut Config,
@@ -242,6 +243,8 @@ pub(super) fn place(
     let name = key.get_ref().as_ref();
     let (section, table) = named(file, "place", key, value)?;
     let mut place = Place::default();
+    let (mut command, mut via, mut slurm, mut is_slurm) =
+        (Vec::new(), None, Slurm::default(), false);
     for (key, value) in table {
         let name = format!("{section}.{}", key.get_ref());
         let text = |value: &Value<'_>, expected: &str| {
@@ -254,11 +257,30 @@ pub(super) fn place(
         };
         match key.get_ref().as_ref() {
             "kind" => {
-                if value.get_ref().as_str() != Some("command") {
-                    return Err(file.bad_value(&name, value, "\"command\""));
-                }
+                is_slurm = match value.get_ref().as_str() {
+                    Some("command") => false,
+                    Some("slurm") => true,
+                    _ => return Err(file.bad_value(&name, value, "\"command\" or \"slurm\"")),
+                };
             }
-            "command" => place.command = argv()?,
+            "command" => command = argv()?,
+            "via" => via = Some(text(value, "the name of another place")?),
+            "shared" => {
+                let expected =
+                    "an absolute directory that the nodes see, too, as \"/scratch/you/meanwhile\"";
+                let there = text(value, expected)?;
+                if !there.starts_with('/') {
+                    return Err(file.bad_value(&name, value, expected));
+                }
+                slurm.shared = there.into();
+            }
+            "options" => {
+                let expected =
+                    "options of sbatch such as [\"--partition=gpu\", \"--time=8:00:00\"]";
+                let options = file.list(&name, value, expected)?;
+                slurm.options =
+                    options.iter().map(|it| text(it, "an option")).collect::<Result<_, _>>()?;
+            }
             "before" => place.before = argv()?,
             "workspace" => {
                 let expected = "a directory there, as \"/srv/app\" or \"~/src/app\"";
@@ -269,18 +291,40 @@ pub(super) fn place(
                 place.workspace = Some(there);
             }
             _ => {
-                let expected = "`kind`, `command`, `workspace` or `before`";
+                let expected =
+                    "`kind`, `command`, `via`, `shared`, `options`, `workspace` or `before`";
                 return Err(file.unknown(key, &section, expected));
             }
         }
     }
-    if place.command.is_empty() {
-        let text = format_args!(
-            "`{section}`: `command` is missing: expected the program whose standard input and output are a \
-             `meanwhile serve` there"
-        );
-        return Err(file.bad(key.span().start, text));
-    }
+    let bad = |text: &str| Err(file.bad(key.span().start, format_args!("`{section}`: {text}")));
+    let is_set = !slurm.shared.as_os_str().is_empty() || !slurm.options.is_empty();
+    place.kind = match (is_slurm, command.is_empty(), via) {
+        (true, true, None) if slurm.shared.as_os_str().is_empty() => {
+            return bad(
+                "`shared` is missing: expected a directory that this machine and the nodes see",
+            );
+        }
+        (true, true, None) => PlaceKind::Slurm(slurm),
+        (true, ..) => {
+            return bad(
+                "a place of kind \"slurm\" has no `command` and no `via`; a place whose `via` is another \
+                        one needs no `kind`: that one has it",
+            );
+        }
+        (false, ..) if is_set => {
+            return bad("`shared` and `options` are of a place of kind \"slurm\"");
+        }
+        (false, false, Some(_)) => return bad("it has `command` and `via`: expected one of them"),
+        (false, true, Some(via)) => PlaceKind::Via(via),
+        (false, false, None) => PlaceKind::Command(command),
+        (false, true, None) => {
+            return bad(
+                "`command` is missing: expected the program whose standard input and output are a `meanwhile serve` \
+                 there",
+            );
+        }
+    };
     config.store.places.insert(name.to_owned(), place);
     Ok(())
 }
@@ -358,6 +402,30 @@ mod tests {
         );
         let text = "[agent]\nlinger = \"forever\"\nwake = \"on\"\nyield_after = \"0s\"\n";
         assert_eq!(read(text).agent.linger, None);
+    }
+
+    #[test]
+    fn a_place_is_a_command_a_cluster_or_another_place_s() {
+        let text = "[places.gpu]\nkind = \"slurm\"\nshared = \"/scratch\"\noptions = [\"--nice\"]\n\
+                    [places.big]\nvia = \"login\"\n[places.login]\ncommand = [\"ssh\", \"login\"]\n";
+        let places = read(text).store.places;
+        let kind = |name: &str| places[name].kind.clone();
+        let slurm = Slurm { shared: "/scratch".into(), options: vec!["--nice".to_owned()] };
+        assert_eq!(kind("gpu"), PlaceKind::Slurm(slurm));
+        assert_eq!(kind("big"), PlaceKind::Via("login".to_owned()));
+        assert_eq!(kind("login"), PlaceKind::Command(vec!["ssh".to_owned(), "login".to_owned()]));
+        let refused = |lines: &str, part: &str| {
+            let text = format!("[places.gpu]\n{lines}\n");
+            let error = parse(Path::new("/c"), &text).expect_err(&text).to_string();
+            assert!(error.contains(part), "{text:?}: {error}");
+        };
+        refused("", "`command` is missing");
+        refused("kind = \"pbs\"", "expected \"command\" or \"slurm\"");
+        refused("kind = \"slurm\"", "`shared` is missing");
+        refused("kind = \"slurm\"\nshared = \"scratch\"", "expected an absolute directory");
+        refused("kind = \"slurm\"\nshared = \"/s\"\nvia = \"login\"", "no `via`");
+        refused("command = [\"ssh\"]\nvia = \"login\"", "expected one of them");
+        refused("command = [\"ssh\"]\nshared = \"/s\"", "are of a place of kind \"slurm\"");
     }
 
     #[test]

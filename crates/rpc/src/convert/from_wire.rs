@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use meanwhile_core::background::task::{Actor, Cause, Outcome, TaskId, Timestamp};
 use meanwhile_core::background::{
-    Ack, Command, Filter, Line, Mode, OnFailure, Recipient, Remove, SendSignal, Size, Spawn,
-    StateFilter, Stdin, Stop, Token, Watch, Which,
+    Ack, Command, Filter, Line, Mode, OnFailure, Recipient, Remove, Resources, SendSignal, Size,
+    Spawn, StateFilter, Stdin, Stop, Token, Watch, Which,
 };
 use meanwhile_core::{confine, limits};
 
@@ -128,6 +128,7 @@ pub(crate) fn spawn(params: wire::SpawnParams, defaults: &Defaults) -> Result<Sp
         confine: confine(params.confine, params.network)?,
         is_step: false,
         on: params.on.map(|place| name("on", place)).transpose()?,
+        resources: params.resources.map(resources).transpose()?.unwrap_or_default(),
         line: Line {
             slot: params.slot.map(|slot| name("slot", slot)).transpose()?,
             after: after(&params.after)?,
@@ -140,6 +141,30 @@ pub(crate) fn spawn(params: wire::SpawnParams, defaults: &Defaults) -> Result<Sp
                 .map(|ms| duration("queueDeadlineMs", ms, 1, limits::TIME_MAX))
                 .transpose()?,
         },
+    })
+}
+
+/// What a batch system is asked for.
+fn resources(wish: wire::ResourcesParam) -> Result<Resources> {
+    let some = |field: &str, number: Option<u64>| match number {
+        Some(0) => Err(invalid(format!("resources.{field}"), "is 0; expected at least 1")),
+        number => Ok(number),
+    };
+    some("cpus", wish.cpus.map(u64::from))?;
+    some("gpus", wish.gpus.map(u64::from))?;
+    let extra = wish.extra.into_iter().enumerate();
+    Ok(Resources {
+        cpus: wish.cpus,
+        memory: some("memory", wish.memory)?,
+        gpus: wish.gpus,
+        time: wish
+            .time
+            .map(|ms| duration("resources.time", ms, 1, limits::TIME_MAX))
+            .transpose()?,
+        partition: wish.partition.map(|it| name("resources.partition", it)).transpose()?,
+        extra: extra
+            .map(|(at, option)| name(&format!("resources.extra[{at}]"), option))
+            .collect::<Result<_>>()?,
     })
 }
 

@@ -29,6 +29,7 @@ fn task(state: State) -> Task {
         is_step: false,
         on: None,
         contact: None,
+        job: None,
         delivered: None,
         serving: Default::default(),
         waits_for_input: false,
@@ -127,6 +128,7 @@ fn every_state_is_shown() {
             (Actor::Linger, "linger"),
             (Actor::Limit, "limit"),
             (Actor::Dependency, "dependency"),
+            (Actor::Engine, "engine"),
             (Actor::Daemon, "daemon"),
         ] {
             check(
@@ -226,6 +228,7 @@ fn everything_optional_is_shown_where_it_is_there() {
         is_step: false,
         on: None,
         contact: None,
+        job: None,
         delivered: Some(Delivered { at: Timestamp(0), by: DeliveredBy::Wait, turn: Some(3) }),
         ..task(State::Running)
     };

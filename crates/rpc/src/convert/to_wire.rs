@@ -68,8 +68,14 @@ pub(crate) fn task(task: &task::Task) -> wire::Task {
         role: task.is_step.then_some(wire::TaskRole::Step),
         on: task.on.clone(),
         contact: task.contact.as_deref().and_then(contact),
+        place: task.job.as_deref().map(job),
         shown: shown(task),
     }
+}
+
+fn job(job: &task::Job) -> wire::TaskPlace {
+    let word = |word: &String| Some(word.clone()).filter(|word| !word.is_empty());
+    wire::TaskPlace { engine: job.engine.clone(), job: word(&job.id), node: word(&job.node) }
 }
 
 /// Why a place cannot be reached; `None` if it is not known to be unreachable.
@@ -131,9 +137,10 @@ fn queued(it: &task::Queued) -> wire::Queued {
             let after = ids.iter().map(ToString::to_string).collect();
             (wire::QueuedReason { after, ..wire::QueuedReason::default() }, None)
         }
-        task::Wait::Place(name) => {
+        task::Wait::Place { name, why } => {
             let place = Some(name.clone());
-            (wire::QueuedReason { place, ..wire::QueuedReason::default() }, None)
+            let why = Some(words::one_line(why)).filter(|why| !why.is_empty());
+            (wire::QueuedReason { place, why, ..wire::QueuedReason::default() }, None)
         }
     };
     let left_ms = it.left.map(millis);
@@ -332,6 +339,7 @@ fn cause(cause: &task::Cause) -> wire::Cause {
         task::Actor::Linger => wire::Actor::Linger,
         task::Actor::Limit => wire::Actor::Limit,
         task::Actor::Dependency => wire::Actor::Dependency,
+        task::Actor::Engine => wire::Actor::Engine,
         task::Actor::Daemon => wire::Actor::Daemon,
     };
     wire::Cause { actor, message: cause.message.clone() }

@@ -15,7 +15,7 @@ const OUTCOMES: [(&str, Outcome); 4] = [
     ("lost", Outcome::Lost),
 ];
 
-const ACTORS: [(&str, Actor); 7] = [
+const ACTORS: [(&str, Actor); 8] = [
     ("client", Actor::Client),
     ("agent", Actor::Agent),
     ("deadline", Actor::Deadline),
@@ -23,10 +23,25 @@ const ACTORS: [(&str, Actor); 7] = [
     ("limit", Actor::Limit),
     ("daemon", Actor::Daemon),
     ("dependency", Actor::Dependency),
+    ("engine", Actor::Engine),
 ];
 
 fn of_name<T: Copy>(table: &[(&str, T)], name: &Value) -> Option<T> {
     table.iter().find(|(known, _)| name == known).map(|(_, value)| *value)
+}
+
+fn name_of<T: PartialEq>(table: &[(&'static str, T)], value: T) -> &'static str {
+    table.iter().find(|(_, known)| *known == value).map_or("", |(name, _)| name)
+}
+
+/// What an outcome is called on the wire.
+pub(super) fn state(outcome: Outcome) -> &'static str {
+    name_of(&OUTCOMES, outcome)
+}
+
+/// What an actor is called on the wire.
+pub(super) fn actor(actor: Actor) -> &'static str {
+    name_of(&ACTORS, actor)
 }
 
 /// The end of a task as its place has it; `None`: it has none.

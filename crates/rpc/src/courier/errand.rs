@@ -66,6 +66,8 @@ pub(super) struct Errand {
     pub(super) sent: bool,
     /// Its id there.
     pub(super) remote: Option<String>,
+    /// What a batch system there says of it.
+    engine: record::Engine,
     /// Its leader was told.
     pub(super) started: bool,
     /// Its end is recorded.
@@ -171,6 +173,7 @@ impl Errand {
             last: found.last,
             sent: place.sent || remote.is_some(),
             remote,
+            engine: found.engine.unwrap_or_default(),
             started: found.leader_pid != 0,
             ended: found.end.is_some(),
             end: None,
@@ -224,6 +227,25 @@ impl Errand {
             self.sheet.remote(bytes);
             self.remote = Some(remote.to_owned());
         }
+    }
+
+    /// Notes what a batch system there says of it; whether that is news.
+    pub(super) fn note_engine(&mut self, engine: record::Engine) -> bool {
+        // What is not said any more is still so.
+        let known = &self.engine;
+        let or = |said: String, known: &String| if said.is_empty() { known.clone() } else { said };
+        let engine = record::Engine {
+            name: or(engine.name, &known.name),
+            job: or(engine.job, &known.job),
+            node: or(engine.node, &known.node),
+            reason: engine.reason,
+        };
+        if engine == self.engine {
+            return false;
+        }
+        self.sheet.engine(&engine);
+        self.engine = engine;
+        true
     }
 
     /// Takes a piece of input, which stays until the place has it.

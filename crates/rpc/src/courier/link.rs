@@ -10,6 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use meanwhile_core::background::places::PlaceKind;
 use meanwhile_core::background::words::one_line;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -19,6 +20,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::slurm;
 use crate::peer::frame::{Decoder, Fault, Framing};
 use crate::peer::message::{self, Message};
 
@@ -40,7 +42,61 @@ pub(crate) enum News {
 
 /// An open way to a place.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) enum Link {
+    /// A program that speaks the protocol.
+    Program(Program),
+    /// The engine of a batch system, in this process. It takes the same requests.
+    Slurm(slurm::Engine),
+}
+
+impl Link {
+    /// Opens the way to a place. What comes is sent to `news` as `(generation, news)`.
+    ///
+    /// # Errors
+    ///
+    /// A program cannot be started.
+    pub(crate) fn open(
+        way: &PlaceKind,
+        generation: u64,
+        news: mpsc::UnboundedSender<(u64, News)>,
+    ) -> io::Result<Self> {
+        match way {
+            PlaceKind::Command(argv) => Program::open(argv, generation, news).map(Self::Program),
+            PlaceKind::Slurm(slurm) => {
+                Ok(Self::Slurm(slurm::Engine::open(slurm.clone(), generation, news)))
+            }
+            PlaceKind::Via(_) => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
+    /// Sends a request; returns its number.
+    pub(crate) fn request(&mut self, method: &str, params: &Value) -> i64 {
+        match self {
+            Self::Program(program) => program.request(method, params),
+            Self::Slurm(engine) => engine.request(method, params),
+        }
+    }
+
+    /// Says that the place has answered.
+    pub(crate) fn greeted(&self) {
+        match self {
+            Self::Program(program) => program.notify("initialized", &json!({})),
+            Self::Slurm(_) => {}
+        }
+    }
+
+    /// Says that nothing more is wanted of a task. A server keeps it for as long as it keeps all.
+    pub(crate) fn forget(&mut self, id: &str) {
+        match self {
+            Self::Program(_) => {}
+            Self::Slurm(engine) => drop(engine.request("task/remove", &json!({"ids": [id]}))),
+        }
+    }
+}
+
+/// A program that speaks the protocol.
+#[derive(Debug)]
+pub(crate) struct Program {
     child: Option<Child>,
     out: mpsc::UnboundedSender<Vec<u8>>,
     number: i64,
@@ -48,13 +104,13 @@ pub(crate) struct Link {
     tasks: JoinSet<()>,
 }
 
-impl Link {
+impl Program {
     /// Starts the program. What comes is sent to `news` as `(generation, news)`.
     ///
     /// # Errors
     ///
     /// It cannot be started.
-    pub(crate) fn open(
+    fn open(
         argv: &[String],
         generation: u64,
         news: mpsc::UnboundedSender<(u64, News)>,
@@ -101,7 +157,7 @@ impl Link {
     }
 
     /// Sends a request; returns its number.
-    pub(crate) fn request(&mut self, method: &str, params: &Value) -> i64 {
+    fn request(&mut self, method: &str, params: &Value) -> i64 {
         self.number += 1;
         let id = self.number;
         self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
@@ -109,7 +165,7 @@ impl Link {
     }
 
     /// Sends a notification.
-    pub(crate) fn notify(&self, method: &str, params: &Value) {
+    fn notify(&self, method: &str, params: &Value) {
         self.send(&json!({"jsonrpc": "2.0", "method": method, "params": params}));
     }
 
@@ -121,7 +177,7 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for Program {
     fn drop(&mut self) {
         // With them its standard input and output close.
         self.tasks.abort_all();

@@ -157,6 +157,9 @@ impl Courier {
     pub(super) fn whole(&mut self, id: TaskId) {
         if let Some(errand) = self.errands.get_mut(&id) {
             errand.whole();
+            if let (Way::Open(link), Some(remote)) = (&mut self.way, &errand.remote) {
+                link.forget(remote);
+            }
         }
         self.drop_errand(id);
     }

@@ -7,7 +7,7 @@ use meanwhile_core::background::words::signal as signal_name;
 use meanwhile_shim::bell::Kind;
 use meanwhile_shim::ctl::{Order, Recipient};
 use meanwhile_shim::record::Outcome;
-use meanwhile_shim::spec::{Spec, Stdin};
+use meanwhile_shim::spec::{Resources, Spec, Stdin};
 use meanwhile_shim::{layout, place, record};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -120,7 +120,10 @@ impl Courier {
             }
             (None, false) => {
                 errand.note_sent();
-                let params = spawn_params(&errand.spec, &format!("{}-{id}", self.installation));
+                let mut params = spawn_params(&errand.spec, &format!("{}-{id}", self.installation));
+                if let Some(on) = &self.on {
+                    params["on"] = json!(on);
+                }
                 self.request(What::Spawn(id), "task/spawn", &params);
             }
         }
@@ -223,6 +226,19 @@ fn spawn_params(spec: &Spec, token: &str) -> Value {
     }
     if spec.service {
         put("service", json!(true));
+    }
+    let Resources { cpus, memory, gpus, time, partition, extra } = &spec.resources;
+    let time = time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    let mut asked = json!({"cpus": cpus, "memory": memory, "gpus": gpus, "time": time,
+        "partition": partition});
+    if !extra.is_empty() {
+        asked["extra"] = json!(extra);
+    }
+    let asked = asked.as_object_mut().map(std::mem::take).unwrap_or_default();
+    let asked: Map<String, Value> = asked.into_iter().filter(|(_, it)| !it.is_null()).collect();
+    if !asked.is_empty() {
+        // A server that does not know of it refuses it.
+        put("resources", Value::Object(asked));
     }
     match spec.stdin {
         Stdin::Null => {}

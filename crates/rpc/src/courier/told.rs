@@ -73,7 +73,7 @@ impl Courier {
             ));
         }
         let store = store.to_owned();
-        link.notify("initialized", &json!({}));
+        link.greeted();
         self.way = Way::Open(link);
         (self.asked_at, self.back_off) = (None, BACK_OFF.0);
         let version = result["serverInfo"]["version"].as_str().unwrap_or("?").to_owned();
@@ -188,6 +188,7 @@ impl Courier {
 
     /// How a task stands at the place.
     pub(super) fn standing(&mut self, id: TaskId, task: &Value) {
+        self.note_engine(id, &task["place"], &task["queued"]["reason"]["why"]);
         let Some(errand) = self.errands.get_mut(&id).filter(|errand| !errand.ended) else { return };
         errand.there = errand.there.max(task["output"]["total"].as_u64().unwrap_or(0));
         if let Some(pid) = pid_of(task).filter(|_| !errand.started) {
@@ -225,6 +226,22 @@ impl Courier {
         }
     }
 
+    /// What a batch system there calls a task, and why it lets it wait.
+    fn note_engine(&mut self, id: TaskId, place: &Value, why: &Value) {
+        let Some(errand) = self.errands.get_mut(&id).filter(|errand| !errand.ended) else { return };
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let engine = record::Engine {
+            name: text(&place["engine"]),
+            job: text(&place["job"]),
+            node: text(&place["node"]),
+            reason: text(why),
+        };
+        if (place.is_object() || why.is_string()) && errand.note_engine(engine) {
+            let kind = if errand.started { Kind::Started } else { Kind::Queued };
+            self.ring(kind, id);
+        }
+    }
+
     /// The place does not take a task.
     pub(super) fn refused(&mut self, id: TaskId, error: &Value) {
         let Some(errand) = self.errands.get_mut(&id) else { return };
@@ -233,7 +250,7 @@ impl Courier {
         if passes {
             // A limit, a full disk: it is sent again. Its token makes it run once.
             tracing::warn!("task {id} is not taken yet: {message}");
-            return;
+            return self.note_engine(id, &Value::Null, &json!(message));
         }
         let message = format!("{}: {message}", self.name);
         let (outcome, cause) = match errand.stop.take() {
@@ -276,8 +293,12 @@ impl Courier {
 
     /// The end of a task, as the place has it.
     pub(super) fn end(&mut self, id: TaskId, task: &Value, preview: &Value, output: Output) {
-        let Some(errand) = self.errands.get_mut(&id).filter(|errand| !errand.ended) else { return };
+        if self.errands.get(&id).is_none_or(|errand| errand.ended) {
+            return;
+        }
         let Some(mut end) = ends::of(task) else { return };
+        self.note_engine(id, &task["place"], &Value::Null);
+        let Some(errand) = self.errands.get_mut(&id) else { return };
         let text = |member: &str| preview[member].as_str().unwrap_or_default();
         let omitted = preview["omitted"].as_u64().unwrap_or(0);
         let known = ends::exact(text("head"), text("tail"), omitted, end.total);

@@ -63,8 +63,33 @@ pub(crate) struct SpawnParams {
     pub(crate) queue_deadline_ms: Option<u64>,
     /// The place where it runs; default this machine.
     pub(crate) on: Option<String>,
+    /// What it asks the batch system of that place for; only with `on`.
+    pub(crate) resources: Option<ResourcesParam>,
     /// The token for the `$/progress` notifications about the task.
     pub(crate) work_done_token: Option<ProgressToken>,
+}
+
+/// What a task asks a batch system for. What is left out is as that one has it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ResourcesParam {
+    /// Processors.
+    #[schemars(range(min = 1))]
+    pub(crate) cpus: Option<u32>,
+    /// Bytes of memory.
+    #[schemars(range(min = 1, max = INTEGER_MAX))]
+    pub(crate) memory: Option<u64>,
+    /// Graphics processors.
+    #[schemars(range(min = 1))]
+    pub(crate) gpus: Option<u32>,
+    /// How long it may run, in milliseconds.
+    #[schemars(range(min = 1, max = INTEGER_MAX))]
+    pub(crate) time: Option<u64>,
+    /// The part of the cluster.
+    pub(crate) partition: Option<String>,
+    /// Options of the batch system's own, such as `--qos=high`.
+    #[serde(default)]
+    pub(crate) extra: Vec<String>,
 }
 
 /// What to run: a line for `/bin/sh -c`, or a program with its arguments, executed directly.

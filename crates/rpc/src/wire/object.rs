@@ -90,8 +90,24 @@ pub(crate) struct Task {
     /// Set while that place cannot be reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) contact: Option<Contact>,
+    /// What the batch system of that place calls it, where one runs it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<TaskPlace>,
     /// Texts about the task that a client shows to people.
     pub(crate) shown: Shown,
+}
+
+/// A task as a batch system knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub(crate) struct TaskPlace {
+    /// Which batch system: `slurm`.
+    pub(crate) engine: String,
+    /// Its number of the task, once it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) job: Option<String>,
+    /// The node it is on, once it is on one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) node: Option<String>,
 }
 
 /// Describes why a place cannot be reached.
@@ -212,6 +228,9 @@ pub(crate) struct QueuedReason {
     /// The place that has not yet accepted the task.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) place: Option<String>,
+    /// Why the batch system there lets it wait, in its own words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) why: Option<String>,
 }
 
 impl Task {
@@ -260,6 +279,8 @@ pub(crate) enum Actor {
     Daemon,
     /// A task that this one was to run after has failed.
     Dependency,
+    /// The batch system that ran it at its place.
+    Engine,
 }
 
 /// How much a task has written, in bytes.

@@ -1,7 +1,7 @@
 //! What a record says of a task that runs at a place: its courier writes the record, its pids are the place's,
 //! and its log is what was fetched so far.
 
-use super::{HEADER_BYTES, Sheet, u32_at, u64_at};
+use super::{HEADER_BYTES, Sheet, cut, text_at, u16_at, u32_at, u64_at};
 use crate::log::{self, Extent};
 
 /// 0: the task runs here; else bits, see below.
@@ -10,7 +10,14 @@ const AT_FETCHES: usize = 7_296;
 const AT_REMOTE: usize = 7_304;
 const AT_PLACE: usize = 7_312;
 const AT_INPUT_ENDED: usize = 7_320;
-const _: () = assert!(AT_INPUT_ENDED + 4 <= HEADER_BYTES);
+const AT_ENGINE: usize = 7_324;
+/// Bytes of what an engine says.
+const ENGINE_BYTES: usize = 600;
+/// Bytes of one of its words.
+const WORD_BYTES: usize = 140;
+const _: () = assert!(AT_INPUT_ENDED + 4 == AT_ENGINE);
+const _: () = assert!(AT_ENGINE + 6 + ENGINE_BYTES <= HEADER_BYTES);
+const _: () = assert!(4 * (WORD_BYTES + 1) <= ENGINE_BYTES);
 
 const BIT_ELSEWHERE: u32 = 1;
 const BIT_PARTIAL: u32 = 2;
@@ -31,6 +38,34 @@ pub struct Elsewhere {
     pub place: u64,
     /// How often its output was fetched up to what there was.
     pub fetches: u64,
+}
+
+/// What an engine of a place, a batch system, says of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Engine {
+    /// Which: `slurm`.
+    pub name: String,
+    /// Its number of the task; empty: not known yet.
+    pub job: String,
+    /// The node it is on; empty: none yet.
+    pub node: String,
+    /// Why it waits, while it does.
+    pub reason: String,
+}
+
+pub(super) fn parse_engine(bytes: &[u8]) -> Option<Engine> {
+    let (at, len) = (AT_ENGINE + 6, usize::from(u16_at(bytes, AT_ENGINE + 4)));
+    if len == 0 || len > ENGINE_BYTES {
+        return None;
+    }
+    // What is being written is not read.
+    if crc32fast::hash(&bytes[at..at + len]) != u32_at(bytes, AT_ENGINE) {
+        return None;
+    }
+    let text = text_at(bytes, at, len);
+    let mut words = text.split('\n').map(str::to_owned);
+    let mut next = || words.next().unwrap_or_default();
+    Some(Engine { name: next(), job: next(), node: next(), reason: next() })
 }
 
 pub(super) fn parse(bytes: &[u8]) -> Option<Elsewhere> {
@@ -72,6 +107,17 @@ impl Sheet {
     /// Says that no more input comes, or that its place knows.
     pub fn input_ended(&self, ended: bool) {
         self.map.store_u32(AT_INPUT_ENDED, u32::from(ended));
+    }
+
+    /// Notes what an engine says of it.
+    pub fn engine(&mut self, engine: &Engine) {
+        let word = |word: &str| cut(word, WORD_BYTES).replace(char::is_control, " ");
+        let words = [&engine.name, &engine.job, &engine.node, &engine.reason].map(|it| word(it));
+        let text = words.join("\n");
+        let bytes = cut(&text, ENGINE_BYTES).as_bytes();
+        self.map.write(AT_ENGINE, &crc32fast::hash(bytes).to_le_bytes());
+        self.map.write(AT_ENGINE + 4, &(bytes.len() as u16).to_le_bytes());
+        self.map.write(AT_ENGINE + 6, bytes);
     }
 
     /// Counts a fetch of its output.
@@ -165,6 +211,16 @@ mod tests {
         assert_eq!(read(&file).unwrap().elsewhere, Some(expected));
         sheet.partial(true);
         assert!(read(&file).unwrap().elsewhere.unwrap().partial);
+        assert_eq!(read(&file).unwrap().engine, None);
+        let engine = Engine {
+            name: "slurm".to_owned(),
+            job: "17".to_owned(),
+            node: String::new(),
+            reason: "Resources\n".repeat(99),
+        };
+        sheet.engine(&engine);
+        let reason = "Resources ".repeat(14);
+        assert_eq!(read(&file).unwrap().engine, Some(Engine { reason, ..engine }));
     }
 
     proptest! {

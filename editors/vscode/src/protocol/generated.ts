@@ -12,7 +12,8 @@ export type DateTime = string;
 /**
  * The kinds of actors that can end a task.
  */
-export type Actor = 'client' | 'agent' | 'deadline' | 'linger' | 'limit' | 'daemon' | 'dependency';
+export type Actor =
+  'client' | 'agent' | 'deadline' | 'linger' | 'limit' | 'daemon' | 'dependency' | 'engine';
 /**
  * The operation that notified the owner of a queue of an end.
  */
@@ -751,6 +752,7 @@ export interface Task {
    */
   on?: string;
   contact?: Contact;
+  place?: TaskPlace;
   shown: Shown;
 }
 /**
@@ -792,6 +794,10 @@ export interface QueuedReason {
    * The place that has not yet accepted the task.
    */
   place?: string;
+  /**
+   * Why the batch system there lets it wait, in its own words.
+   */
+  why?: string;
 }
 /**
  * The leader's wait status. Both are null if it is unknown.
@@ -879,6 +885,23 @@ export interface Contact {
    * True if a person has to sign in or accept a key: `meanwhile place connect NAME`.
    */
   needsYou?: boolean;
+}
+/**
+ * A task as a batch system knows it.
+ */
+export interface TaskPlace {
+  /**
+   * Which batch system: `slurm`.
+   */
+  engine: string;
+  /**
+   * Its number of the task, once it has one.
+   */
+  job?: string;
+  /**
+   * The node it is on, once it is on one.
+   */
+  node?: string;
 }
 /**
  * Texts about a task for people, worded by the server so that every client shows the same.
@@ -2387,6 +2410,10 @@ export interface SpawnParams {
    */
   on?: string | null;
   /**
+   * What it asks the batch system of that place for; only with `on`.
+   */
+  resources?: ResourcesParam | null;
+  /**
    * The token for the `$/progress` notifications about the task.
    */
   workDoneToken?: ProgressToken | null;
@@ -2420,6 +2447,35 @@ export interface WatchParam {
    * The maximum number of notifications that it makes; default 1.
    */
   limit?: number | null;
+}
+/**
+ * What a task asks a batch system for. What is left out is as that one has it.
+ */
+export interface ResourcesParam {
+  /**
+   * Processors.
+   */
+  cpus?: number | null;
+  /**
+   * Bytes of memory.
+   */
+  memory?: number | null;
+  /**
+   * Graphics processors.
+   */
+  gpus?: number | null;
+  /**
+   * How long it may run, in milliseconds.
+   */
+  time?: number | null;
+  /**
+   * The part of the cluster.
+   */
+  partition?: string | null;
+  /**
+   * Options of the batch system's own, such as `--qos=high`.
+   */
+  extra?: string[];
 }
 /**
  * Parameters of `task/check`.

@@ -36,6 +36,7 @@ fn notification(outcome: Outcome, exit: Exit, command: &str, output: &str) -> No
             is_step: false,
             on: None,
             contact: None,
+            job: None,
             delivered: None,
             serving: Default::default(),
             waits_for_input: false,

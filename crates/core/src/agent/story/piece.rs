@@ -222,7 +222,9 @@ impl Look {
             (Outcome::Stopped, Some(Actor::Agent)) => Self::StoppedByAgent,
             (Outcome::Stopped, Some(Actor::Deadline | Actor::Linger)) => Self::TimedOut,
             (Outcome::Stopped, Some(Actor::Dependency)) => Self::Skipped,
-            (Outcome::Stopped, Some(Actor::Client | Actor::Daemon) | None) => Self::Stopped,
+            (Outcome::Stopped, Some(Actor::Client | Actor::Daemon | Actor::Engine) | None) => {
+                Self::Stopped
+            }
         }
     }
 }

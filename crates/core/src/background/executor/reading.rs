@@ -9,7 +9,7 @@ use meanwhile_shim::record::{self, Phase, Record};
 
 use crate::background::ledger::{Finish, NewTask};
 use crate::background::live::life::{Ran, Tree};
-use crate::background::task::{Cause, OutputStat, Preview, Survivor, Wait};
+use crate::background::task::{Cause, Job, OutputStat, Preview, Survivor, Wait};
 use crate::background::{convert, left};
 
 /// The current state of a task.
@@ -23,6 +23,8 @@ pub struct Standing {
     pub stopping: Option<Cause>,
     /// What it waits for before it starts, if it does.
     pub queued: Option<Wait>,
+    /// What the batch system of its place calls it, where one runs it.
+    pub job: Option<Job>,
     /// Processes that are still alive after a stop has done all it can.
     pub left: Vec<Survivor>,
     /// Whether it has started to read its terminal or input and has written nothing since.
@@ -78,6 +80,7 @@ impl Reading {
             output: convert::output(&self.record),
             stopping: self.record.stop.as_ref().map(convert::cause),
             queued: None,
+            job: convert::job(&self.record),
             left: left::of_record(&self.record),
             waits: self.record.stalled,
         }
@@ -155,6 +158,7 @@ impl Reading {
             survivors: convert::survivors(&self.record),
             preview: self.preview(),
             matches: Vec::new(),
+            job: convert::job(&self.record),
         })
     }
 }

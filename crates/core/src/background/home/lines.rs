@@ -60,11 +60,18 @@ impl Home {
         let is_over = |id: &TaskId| matches!(standing(self.root(), *id.as_bytes()), Standing::Gone);
         let after: Vec<TaskId> = task.after.iter().copied().filter(|id| !is_over(id)).collect();
         match &task.slot {
-            _ if task.place.is_some() => task.place.clone().map(Wait::Place),
+            _ if let Some(name) = &task.place => Some(self.wait_at(task.id, name)),
             _ if !after.is_empty() => Some(Wait::After(after)),
             Some(slot) => self.wait_for(task.id, slot),
             None => None,
         }
+    }
+
+    /// How a task waits at its place.
+    fn wait_at(&self, id: TaskId, name: &str) -> Wait {
+        let record = self.record_file(id).and_then(|file| record::read(&file));
+        let why = record.ok().and_then(|record| record.engine).map(|engine| engine.reason);
+        Wait::Place { name: name.to_owned(), why: why.unwrap_or_default() }
     }
 
     /// A task's wait for a slot; `None`: there is room for it.

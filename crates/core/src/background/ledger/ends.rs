@@ -9,14 +9,13 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::rows::{
-    EXITED, MATCHED, STALLED, actor_word, count, int, micros, notification_columns, outcome_word,
-    path_bytes, read_notification, row_id, survivors_word,
+    EXITED, MATCHED, STALLED, actor_word, count, int, job_word, mark, micros, notification_columns,
+    outcome_word, path_bytes, read_notification, row_id, survivors_word,
 };
 use super::tasks::{insert, started};
 use super::{About, Finish, Finished, Ledger, LedgerError, NewTask, Notice};
 use crate::background::task::{
-    Actor, Cause, Exit, Match, Notification, Outcome, OutputStat, Preview, Progress, TaskId,
-    Timestamp,
+    Cause, Exit, Match, Notification, Outcome, OutputStat, Preview, Progress, TaskId, Timestamp,
 };
 
 /// How many past durations are kept for a command in a workspace.
@@ -123,7 +122,8 @@ fn finish(tx: &Transaction<'_>, finish: &Finish) -> Result<Finished, LedgerError
     tx.prepare_cached(
         "UPDATE tasks SET pid = coalesce(?2, pid), outcome = ?3, exit_code = ?4, exit_signal = ?5,
            cause_actor = ?6, cause_message = ?7, ended_at = ?8, duration_us = ?9, total = ?10,
-           dropped = ?11, percent = ?12, progress = ?13, survivors = ?14, skipped = ?15
+           dropped = ?11, percent = ?12, progress = ?13, survivors = ?14, skipped = ?15,
+           job = ?16
          WHERE id = ?1",
     )?
     .execute(params![
@@ -141,7 +141,8 @@ fn finish(tx: &Transaction<'_>, finish: &Finish) -> Result<Finished, LedgerError
         finish.progress.as_ref().and_then(|progress| progress.percent),
         finish.progress.as_ref().and_then(|progress| progress.message.as_deref()),
         survivors_word(&finish.survivors),
-        end.cause.as_ref().is_some_and(|cause| cause.actor == Actor::Dependency),
+        mark(end.cause.as_ref().map(|cause| cause.actor)),
+        finish.job.as_ref().map(job_word),
     ])?;
 
     store(tx, id, &Entry::of_end(finish))?;

@@ -12,7 +12,7 @@ use rusqlite::Row;
 use rusqlite::types::{FromSql, Type};
 
 use crate::background::task::{
-    Actor, Cause, Delivered, DeliveredBy, End, Exit, Match, Notification, NotificationKind,
+    Actor, Cause, Delivered, DeliveredBy, End, Exit, Job, Match, Notification, NotificationKind,
     Outcome, OutputStat, Preview, Progress, Serving, State, Survivor, Task, TaskId, Timestamp,
 };
 use crate::background::{Stdin, Watch};
@@ -25,7 +25,7 @@ macro_rules! task_columns {
         "t.id, t.workspace, t.queue, t.label, t.command, t.cwd, t.pid, t.created_at, \
          t.deadline_ms, t.outcome, t.exit_code, t.exit_signal, t.cause_actor, t.cause_message, \
          t.ended_at, t.duration_us, t.total, t.dropped, t.percent, t.progress, t.survivors, \
-         t.delivered_at, t.delivered_by, t.delivered_turn, t.service, t.skipped, t.place, \
+         t.delivered_at, t.delivered_by, t.delivered_turn, t.service, t.skipped, t.place, t.job, \
          EXISTS (SELECT 1 FROM steps WHERE steps.task = t.id AND steps.is_step = 1)"
     };
 }
@@ -111,12 +111,13 @@ impl Columns<'_> {
             None => None,
         };
         let serving = Serving { service: self.take()?, ..Serving::default() };
-        if self.take()?
-            && let State::Ended(End { cause: Some(cause), .. }) = &mut state
-        {
-            cause.actor = Actor::Dependency;
+        let marked = read_mark(self.take()?);
+        if let (Some(actor), State::Ended(End { cause: Some(cause), .. })) = (marked, &mut state) {
+            cause.actor = actor;
         }
         let on = self.take()?;
+        let job = self.take::<Option<String>>()?;
+        let job = job.map(|job| read_job(&job).ok_or_else(|| self.unknown(&job))).transpose()?;
         let is_step = self.take()?;
         Ok(Task {
             id,
@@ -138,6 +139,7 @@ impl Columns<'_> {
             is_step,
             on,
             contact: None,
+            job: job.map(Box::new),
         })
     }
 
@@ -271,10 +273,21 @@ pub(super) fn actor_word(actor: Actor) -> &'static str {
         Actor::Deadline => "deadline",
         Actor::Linger => "linger",
         Actor::Limit => "limit",
-        // An older program that shares the store does not know this actor; see the column `skipped`.
-        Actor::Daemon | Actor::Dependency => "daemon",
+        // An older program that shares the store knows no such actors; see the column `skipped`.
+        Actor::Daemon | Actor::Dependency | Actor::Engine => "daemon",
     }
 }
+
+/// The mark in the column `skipped` of an actor that the column of the cause has no word for.
+pub(super) fn mark(actor: Option<Actor>) -> i64 {
+    MARKS.into_iter().find(|(_, marked)| actor == Some(*marked)).map_or(0, |(mark, _)| mark)
+}
+
+fn read_mark(mark: i64) -> Option<Actor> {
+    MARKS.into_iter().find(|(known, _)| *known == mark).map(|(_, actor)| actor)
+}
+
+const MARKS: [(i64, Actor); 2] = [(1, Actor::Dependency), (2, Actor::Engine)];
 
 fn read_actor(word: &str) -> Option<Actor> {
     let all =
@@ -345,6 +358,19 @@ fn read_survivors(mut list: &str) -> Option<Vec<Survivor>> {
         survivors.push(Survivor { pid, command: take_field(&mut list)?.to_owned() });
     }
     Some(survivors)
+}
+
+pub(super) fn job_word(job: &Job) -> String {
+    let mut list = String::new();
+    for word in [&job.engine, &job.id, &job.node] {
+        push_field(&mut list, word);
+    }
+    list
+}
+
+fn read_job(mut list: &str) -> Option<Job> {
+    let mut word = || take_field(&mut list).map(str::to_owned);
+    Some(Job { engine: word()?, id: word()?, node: word()? })
 }
 
 pub(super) fn watches_word(watches: &[Watch]) -> String {
@@ -421,6 +447,16 @@ mod tests {
             limit: 3,
         });
         assert_eq!(read_watches(&watches_word(&watches)).as_deref(), Some(&watches[..]));
+    }
+
+    #[test]
+    fn an_engine_and_its_job_come_back() {
+        let job = Job { engine: "slurm".to_owned(), id: "1:7".to_owned(), node: String::new() };
+        assert_eq!(read_job(&job_word(&job)), Some(job));
+        for actor in [Actor::Client, Actor::Daemon, Actor::Dependency, Actor::Engine] {
+            let cause = read_mark(mark(Some(actor))).or(read_actor(actor_word(actor)));
+            assert_eq!(cause, Some(actor));
+        }
     }
 
     #[test]

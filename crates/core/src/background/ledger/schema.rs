@@ -169,11 +169,12 @@ CREATE TABLE rules (
 
 /// Columns of tasks that do not depend on the version: an older program that shares the store names the columns
 /// that it reads and writes, so further ones do not affect it.
-const COLUMNS: [(&str, &str); 3] = [
+const COLUMNS: [(&str, &str); 4] = [
     ("service", "ALTER TABLE tasks ADD COLUMN service INTEGER NOT NULL DEFAULT 0"),
-    // The task never ran, because a task that it was to follow failed.
+    // 1: the task never ran, because a task that it was to follow failed. 2: the batch system of its place ended it.
     ("skipped", "ALTER TABLE tasks ADD COLUMN skipped INTEGER NOT NULL DEFAULT 0"),
     ("place", "ALTER TABLE tasks ADD COLUMN place TEXT"),
+    ("job", "ALTER TABLE tasks ADD COLUMN job TEXT"),
 ];
 
 /// The statements that add the missing columns.

@@ -65,6 +65,7 @@ pub(super) fn finish_of(task: NewTask, outcome: Outcome) -> Finish {
         survivors: vec![Survivor { pid: 9, command: "sleep 1:000".to_owned() }],
         preview: Preview { head: "é head".to_owned(), tail: "tail".to_owned(), omitted: 7 },
         matches: Vec::new(),
+        job: None,
         task,
     }
 }

@@ -7,9 +7,9 @@ use meanwhile_shim::bell::{self, Kind, Message};
 use meanwhile_shim::{layout, place};
 
 use super::{Background, closed};
-use crate::background::places;
+use crate::background::places::{self, PlaceKind};
 use crate::background::task::{Task, TaskId};
-use crate::background::{Line, Spawn};
+use crate::background::{Line, Resources, Spawn};
 use crate::error::Error;
 
 /// How long a read waits for output that is fetched from a place.
@@ -22,7 +22,10 @@ const REACH_ROUND: Duration = Duration::from_millis(500);
 /// Refuses what cannot be kept at a place.
 pub(super) fn check(wish: &Spawn) -> Result<(), Error> {
     if wish.on.is_none() {
-        return Ok(());
+        return match wish.resources == Resources::default() {
+            true => Ok(()),
+            false => Err(of_an_engine("leave them out, or name a place in `on`")),
+        };
     }
     let Line { slot, after, deadline, .. } = &wish.line;
     let refused = [
@@ -40,7 +43,23 @@ pub(super) fn check(wish: &Spawn) -> Result<(), Error> {
     }
 }
 
+/// That resources are not to be had.
+fn of_an_engine(advice: &str) -> Error {
+    let message = format!("only a batch system gives resources; {advice}");
+    Error::Invalid { field: "resources".to_owned(), message }
+}
+
 impl Background {
+    /// Refuses resources where no batch system gives them.
+    pub(super) fn check_resources(&self, name: &str, asked: &Resources) -> Result<(), Error> {
+        match places::find(&self.settings.places, name)?.kind {
+            PlaceKind::Command(_) if *asked != Resources::default() => {
+                Err(of_an_engine(&format!("`{name}` is a command, so leave them out")))
+            }
+            PlaceKind::Command(_) | PlaceKind::Slurm(_) | PlaceKind::Via(_) => Ok(()),
+        }
+    }
+
     /// The directory at a place that a directory here is, after what runs before each spawn there.
     pub(super) async fn directory_at(&self, name: &str, cwd: &Path) -> Result<PathBuf, Error> {
         let place = places::find(&self.settings.places, name)?;

@@ -39,7 +39,7 @@ impl Background {
             match &queued.reason {
                 Wait::Slot { name, .. } => drop(slots.insert(name.clone())),
                 Wait::After(ids) => after.extend(ids.iter().copied()),
-                Wait::Place(_) => {}
+                Wait::Place { .. } => {}
             }
         }
         if slots.is_empty() && after.is_empty() {
@@ -81,7 +81,7 @@ impl Background {
                 Wait::Slot { name, .. } => {
                     waits.get(name.as_str()).and_then(|waits| waits.get(&task.id)).copied()
                 }
-                Wait::Place(_) => None,
+                Wait::Place { .. } => None,
                 // A task that is not found has ended meanwhile.
                 Wait::After(ids) => ids
                     .iter()

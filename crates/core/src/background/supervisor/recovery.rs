@@ -100,5 +100,6 @@ pub(super) fn traceless(task: NewTask) -> Finish {
         survivors: Vec::new(),
         preview: Preview::default(),
         matches: Vec::new(),
+        job: None,
     }
 }

@@ -1,6 +1,8 @@
 //! The commands about other machines on which tasks run.
 
-use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueHint};
 
 /// Set up another machine on which tasks run.
 ///
@@ -42,8 +44,20 @@ pub(crate) struct AddPlace {
     /// First copy this program there, to ~/.local/bin; the machine must be of the same kind.
     #[arg(long)]
     pub(crate) copy: bool,
+    /// It is the Slurm cluster whose commands this machine has.
+    #[arg(long, requires = "shared", conflicts_with_all = ["command", "copy"])]
+    pub(crate) slurm: bool,
+    /// A directory that this machine and the nodes see under the same path.
+    #[arg(long, value_name = "DIR", requires = "slurm", value_hint = ValueHint::DirPath)]
+    pub(crate) shared: Option<PathBuf>,
+    /// An option of each sbatch, such as --option=--partition=gpu (may be given several times).
+    #[arg(long, value_name = "OPTION", requires = "slurm", allow_hyphen_values = true)]
+    pub(crate) option: Vec<String>,
+    /// It is the place of this name of another place, one with a command.
+    #[arg(long, value_name = "PLACE", conflicts_with_all = ["command", "slurm", "copy"])]
+    pub(crate) via: Option<String>,
     /// The command that reaches the place.
-    #[arg(value_name = "COMMAND", required = true, last = true)]
+    #[arg(value_name = "COMMAND", required_unless_present_any = ["slurm", "via"], last = true)]
     pub(crate) command: Vec<String>,
 }
 

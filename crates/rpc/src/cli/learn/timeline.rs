@@ -413,6 +413,7 @@ fn wish(kind: &Kind, agent: &Agent) -> Spawn {
         confine: None,
         is_step: false,
         on: None,
+        resources: Default::default(),
         line: Default::default(),
     }
 }

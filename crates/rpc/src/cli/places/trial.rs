@@ -4,14 +4,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use meanwhile_core::background::places::Place;
+use meanwhile_core::background::places::PlaceKind;
 use meanwhile_core::background::words::{one_line, reason};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::courier::link::{Link, News};
-use crate::courier::{greeting, needs_a_person, refusal};
+use crate::courier::{greeting, needs_a_person, refusal, shown};
 use crate::peer::message::{Id, Message};
 
 /// The timeout for the whole test: signing in takes seconds over a slow connection.
@@ -28,10 +28,9 @@ pub(crate) struct Found {
     pub(crate) version: String,
     /// How long it took until the place answered.
     pub(crate) reached: Duration,
-    /// How long a task took from its spawn until its end was reported.
-    pub(crate) task: Duration,
-    /// The output of that task: the directory, the system and the machine.
-    pub(crate) said: String,
+    /// How long a task took from its spawn to the answer with its end, and what it printed: the directory, the
+    /// system and the machine. None was tried where a batch system has the last word on when it runs.
+    pub(crate) task: Option<(Duration, String)>,
 }
 
 /// Why a place cannot be used, and what to do about it.
@@ -75,7 +74,12 @@ impl Talk {
 }
 
 fn over(why: String) -> Failed {
-    let remedy = if needs_a_person(&why) {
+    let remedy = if why.contains("`sbatch` cannot be started") {
+        "run it on a host that has Slurm's commands, such as the cluster's login host; from another one that is a place \
+         `via` that host's"
+    } else if why.contains("which `shared` names") {
+        "name a directory that you own and that this machine and the nodes see under the same path"
+    } else if needs_a_person(&why) {
         "sign in once at a terminal: `meanwhile place connect NAME`, or the same `ssh HOST true`; a key in \
          the agent, or a control master that stays, lets it in without a question"
     } else if why.contains("not found") || why.contains("No such file") {
@@ -92,18 +96,32 @@ fn over(why: String) -> Failed {
 /// # Errors
 ///
 /// The step that failed.
-pub(crate) async fn run(place: &Place) -> Result<Found, Failed> {
+pub(crate) async fn run(way: &PlaceKind, on: Option<&str>) -> Result<Found, Failed> {
     let (sender, news) = mpsc::unbounded_channel();
     let began = Instant::now();
-    let link = Link::open(&place.command, 0, sender).map_err(|error| Failed {
-        why: format!("`{}` cannot be started: {}", place.command.join(" "), reason(&error)),
+    let link = Link::open(way, 0, sender).map_err(|error| Failed {
+        why: format!("`{}` cannot be started: {}", shown(way), reason(&error)),
         remedy: "name a program that exists".to_owned(),
     })?;
     let mut talk = Talk { link, news, until: began + PATIENCE };
     let hello = talk.call("initialize", &greeting(QUEUE, None)).await?;
     let reached = began.elapsed();
-    talk.link.notify("initialized", &json!({}));
+    talk.link.greeted();
     let version = hello["serverInfo"]["version"].as_str().unwrap_or("?").to_owned();
+    if let PlaceKind::Slurm(_) = way {
+        return Ok(Found { version, reached, task: None });
+    }
+    if let Some(on) = on {
+        let places = talk.call("place/list", &json!({})).await?;
+        let is_there = |it: &Value| it["name"] == on;
+        if !places["places"].as_array().is_some_and(|all| all.iter().any(is_there)) {
+            return Err(Failed {
+                why: format!("it has no place `{on}`"),
+                remedy: format!("set `{on}` up there, with `meanwhile place add {on}`"),
+            });
+        }
+        return Ok(Found { version, reached, task: None });
+    }
     let spawned = Instant::now();
     let spawn = json!({"command": TASK, "label": "trial of a place"});
     let task = talk.call("task/spawn", &spawn).await?;
@@ -115,7 +133,7 @@ pub(crate) async fn run(place: &Place) -> Result<Found, Failed> {
     talk.call("task/drain", &json!({"queue": QUEUE})).await?;
     talk.call("task/remove", &json!({"ids": [id]})).await?;
     let said = output["data"].as_str().unwrap_or_default().trim().replace('\n', ", ");
-    Ok(Found { version, reached, task: took, said: one_line(&said) })
+    Ok(Found { version, reached, task: Some((took, one_line(&said))) })
 }
 
 /// The command without a final `meanwhile serve`, if it ends with that.

@@ -28,6 +28,7 @@ fn task() -> Task {
         is_step: false,
         on: None,
         contact: None,
+        job: None,
         delivered: None,
         serving: Default::default(),
         waits_for_input: false,

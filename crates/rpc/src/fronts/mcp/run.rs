@@ -148,6 +148,7 @@ async fn start(
         queue_deadline_ms: None,
         network: false,
         on: run.on,
+        resources: None,
         work_done_token: None,
     };
     let defaults = Defaults { queue: place.queue.clone(), ..Defaults::default() };

@@ -87,6 +87,7 @@ fn journey(it: RecordedTask) -> Journey {
         is_step: false,
         on: None,
         contact: None,
+        job: None,
     };
     let spawned_in_call = Some(it.spawned_in_call);
     Journey { task, tool_call_id: None, spawned_in_call, queued: None, delivered: None }

@@ -24,6 +24,7 @@ fn task(id: &str, asked: i64, end: Option<End>) -> Task {
         is_step: false,
         on: None,
         contact: None,
+        job: None,
         delivered: None,
         serving: Default::default(),
     }

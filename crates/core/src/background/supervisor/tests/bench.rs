@@ -241,6 +241,7 @@ pub fn spec() -> Spec {
         whole: false,
         is_step: false,
         place: None,
+        resources: spec::Resources::default(),
         id: String::new(),
     }
 }

@@ -34,6 +34,7 @@ fn task(id: &str, label: &str, begun: i64) -> Task {
         is_step: false,
         on: None,
         contact: None,
+        job: None,
         delivered: None,
         serving: Default::default(),
         waits_for_input: false,

@@ -1,0 +1,78 @@
+#!/bin/sh
+# A Slurm of one node, for tests: `sbatch`, `squeue`, `scancel` and `srun` are links to this file. A job is a process of this
+# machine. What lies in $SLURM_TEST says how it behaves: `down`, it does not answer; `held`, jobs wait; `slow`, sbatch does
+# not say the number of the job that it has taken. `calls` has a line for each call.
+set -u
+jobs=$SLURM_TEST/jobs
+name=${0##*/}
+echo "$name $*" >> "$SLURM_TEST/calls"
+if [ -e "$SLURM_TEST/down" ]; then
+    echo "$name: error: Unable to contact slurm controller (connect failure)" >&2
+    exit 1
+fi
+say() { echo "$2" > "$jobs/$1/.new"; mv "$jobs/$1/.new" "$jobs/$1/state"; }
+run() {
+    echo n1 > "$jobs/$1/node"
+    say "$1" RUNNING
+    (
+        SLURM_JOB_ID=$1 SLURMD_NODENAME=n1 sh "$jobs/$1/script" >> "$(cat "$jobs/$1/out")" 2>&1 &
+        echo $! > "$jobs/$1/pid"
+        wait $!
+        code=$?
+        word=FAILED
+        [ $code -eq 0 ] && word=COMPLETED
+        [ -e "$jobs/$1/cancelled" ] && word=CANCELLED
+        say "$1" $word
+    ) < /dev/null > /dev/null 2>&1 &
+}
+case $name in
+sbatch)
+    [ "$1" = --version ] && { echo "slurm 22.05.8"; exit 0; }
+    job= out=/dev/null
+    while [ $# -gt 0 ]; do
+        case $1 in
+        -J) job=$2; shift ;;
+        --output=*) out=${1#--output=} ;;
+        --partition=nosuch)
+            echo "sbatch: error: invalid partition specified: nosuch" >&2
+            echo "sbatch: error: Batch job submission failed: Invalid partition name specified" >&2
+            exit 1 ;;
+        esac
+        shift
+    done
+    mkdir -p "$jobs"
+    n=1
+    until mkdir "$jobs/$n" 2> /dev/null; do n=$((n + 1)); done
+    cat > "$jobs/$n/script"
+    echo "$out" > "$jobs/$n/out"
+    echo "$job" > "$jobs/$n/name"
+    if [ -e "$SLURM_TEST/held" ]; then say $n PENDING; else run $n; fi
+    while [ -e "$SLURM_TEST/slow" ]; do sleep 0.05; done
+    echo $n ;;
+squeue)
+    wanted=
+    for word in "$@"; do case $word in --name=*) wanted=${word#--name=} ;; esac; done
+    for job in "$jobs"/*; do
+        [ -e "$job/state" ] || continue
+        called=$(cat "$job/name")
+        [ -z "$wanted" ] || [ "$wanted" = "$called" ] || continue
+        state=$(cat "$job/state")
+        reason=None
+        [ "$state" = PENDING ] && reason=Resources
+        echo "${job##*/}|$state|$(cat "$job/node" 2> /dev/null)|$called|$reason"
+    done ;;
+scancel)
+    batch=no n=
+    for word in "$@"; do case $word in --batch) batch=yes ;; -*) ;; *) n=$word ;; esac; done
+    if [ "$(cat "$jobs/$n/state")" = PENDING ]; then
+        say "$n" CANCELLED
+    else
+        [ $batch = yes ] || : > "$jobs/$n/cancelled"
+        kill -TERM "$(cat "$jobs/$n/pid")"
+    fi ;;
+srun)
+    while [ "${1#-}" != "$1" ]; do shift; done
+    exec "$@" ;;
+sacct)
+    exit 1 ;;
+esac
