@@ -347,7 +347,7 @@ pub enum Answer {
 pub struct Updates(mpsc::Receiver<Update>);
 
 impl Updates {
-    /// The next; `None` once the session is closed. Cancel-safe.
+    /// Returns the next update, or `None` once the session is closed. Cancel-safe.
     pub async fn next(&mut self) -> Option<Update> {
         self.0.recv().await
     }

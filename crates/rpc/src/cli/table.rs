@@ -1,6 +1,6 @@
 //! Tables that fit the terminal.
 //!
-//! Owns the arithmetic of column widths; the `console` crate measures and cuts text with wide characters and colours.
+//! Computes the column widths; the `console` crate measures and truncates text with wide characters and colours.
 //! If the width is not sufficient, whole columns are omitted, the least important first, and the last column is cut;
 //! a line is never wrapped.
 

@@ -167,7 +167,8 @@ pub(super) fn judge_unknown(rules: &[Rule], files: Files) -> Standing {
     }
 }
 
-/// The directory of a file in the workspace, as a rule names it; the whole workspace for a file at its top level.
+/// The directory that contains a workspace file, relative to the workspace as in rules; `.` (the whole workspace) for a file
+/// at the top level.
 fn directory_of(places: &Places, resolved: &Path) -> PathBuf {
     let inside = resolved.strip_prefix(&places.workspace).ok().and_then(Path::parent);
     let is_plain = |it: &&Path| !it.as_os_str().is_empty() && !it.starts_with("~");

@@ -37,8 +37,8 @@ pub(super) struct Script {
     pub(super) is_fed: bool,
     /// The functions that it defines. The commands in their bodies are listed, and so are those that call them.
     pub(super) functions: Vec<String>,
-    /// The nested shells of the line, each as the index of its parent: the first is the outer shell, its own
-    /// parent; each bracket and substitution adds one.
+    /// The shells of the line, each as the index of its parent. Shell 0 is the outer shell, which is its own parent; each
+    /// subshell `( )` and each substitution adds one.
     pub(super) shells: Vec<usize>,
     /// Whether some of its commands run conditionally or repeatedly.
     pub(super) has_blocks: bool,

@@ -82,7 +82,7 @@ fn said(who: &str, manner: Manner) -> String {
                 .to_owned()
         }
         Mode::Work | Mode::Open => format!(
-            "it could write the workspace, caches and $TMPDIR, and read no files that may hold \
+            "it could write to the workspace, caches and $TMPDIR, but not read files that may contain \
              keys{network}. If it needs more, call again with access \"full\""
         ),
     };

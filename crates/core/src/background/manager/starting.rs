@@ -15,7 +15,7 @@ use crate::error::Error;
 const TOKEN_ROUND: Duration = Duration::from_millis(10);
 /// How many checks: longer than a spawn takes. After that, the other spawner counts as dead.
 const TOKEN_LOOKS: u32 = 100;
-/// How long it checks if each check takes long because the machine is busy.
+/// The maximum total time of the checks, if each one is slow because the machine is busy.
 const TOKEN_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Background {

@@ -23,7 +23,7 @@ pub(crate) async fn run(
     let (engine, queue) = (engine.clone(), id.0.to_string());
     desk.aside(async move {
         if let Err(error) = empty(&engine, queue).await {
-            tracing::warn!(%error, "the results of a deleted session wait on");
+            tracing::warn!(%error, "cannot remove the results of a deleted session from its queue");
         }
     });
     Ok(acp::DeleteSessionResponse::new().into())
