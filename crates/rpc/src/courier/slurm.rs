@@ -94,7 +94,8 @@ enum Done {
     Ready(i64, Result<(Shared, String), String>),
     Submitted(String, Result<String, Refusal>),
     Asked(Result<Vec<Row>, String>),
-    Remembered(String, Option<Row>),
+    /// A task, the number of its job, and what the accounting has of that.
+    Remembered(String, String, Option<Row>),
     Ordered(String, Result<(), String>),
 }
 
@@ -333,9 +334,22 @@ impl Work {
                 self.is_asking = false;
                 self.heard(outcome);
             }
-            Done::Remembered(id, row) => {
-                if let Some(job) = self.jobs.get_mut(&id) {
-                    job.word = row.map_or(Word::Forgotten, Word::of);
+            Done::Remembered(id, number, row) => {
+                // The answer may be about a job that was replaced meanwhile.
+                let waits = |job: &&mut Job| {
+                    job.number == number && job.spec.is_none() && !job.word.is_last()
+                };
+                if let Some(job) = self.jobs.get_mut(&id).filter(waits) {
+                    // The controller does not list it: only its end is to be had from the accounting, which calls a job
+                    // that was lost with the controller pending or running for ever.
+                    let name = job::name(&id);
+                    let word = row.filter(|row| row.name == name).map(Word::of);
+                    job.hears(match word {
+                        Some(over @ Word::Over(_)) => over,
+                        Some(Word::Silent | Word::Goes(_) | Word::Forgotten) | None => {
+                            Word::Forgotten
+                        }
+                    });
                     match job.is_missing() {
                         true => self.hand_in_again(&id),
                         false => self.look_at(&id),
@@ -391,7 +405,8 @@ impl Work {
         tracing::warn!("task {id}: Slurm has lost job {}, which is submitted again", job.number);
         // Where this fails Slurm is asked for that job again, and has lost it once more.
         if folder::note_job(&job.dir, "").is_ok() {
-            (job.spec, job.word) = (Some(spec), Word::Silent);
+            job.spec = Some(spec);
+            job.hears(Word::Silent);
             job.again += 1;
             job.number.clear();
             self.lane.push_back(id.to_owned());
@@ -487,7 +502,7 @@ impl Work {
                     if job.number.is_empty() {
                         job.number.clone_from(&row.number);
                     }
-                    job.word = Word::of(row.clone());
+                    job.hears(Word::of(row.clone()));
                     job.known_at = Some(Instant::now());
                 }
                 // It may have been handed in after the question.
@@ -501,7 +516,7 @@ impl Work {
                     true => None,
                     false => commands::remembered(&number).await,
                 };
-                Done::Remembered(id, row)
+                Done::Remembered(id, number, row)
             });
         }
         for id in self.jobs.keys().cloned().collect::<Vec<_>>() {
@@ -528,7 +543,7 @@ impl Work {
             return self.order(&id, &Order::Stop { signal, grace, cause });
         }
         // The keeper alone first: it ends the tree and leaves a record. Then Slurm ends what it has not ended.
-        let keeper_alone = has_begun && (is_first || !is_usual);
+        let keeper_alone = has_begun && stop.tries <= 1 + u32::from(!is_usual);
         self.start(async move { Done::Ordered(id, commands::cancel(&number, keeper_alone).await) });
     }
 

@@ -1,5 +1,6 @@
 //! Slurm's commands, as this machine has them.
 
+use std::ffi::OsString;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use tokio::process::Command;
 
 use super::words::{FORMAT, Row, plain, rows};
 
+/// Beginnings of the names of variables that no command gets.
+const DROPPED: [&[u8]; 4] = [b"MEANWHILE_", b"SQUEUE_", b"SACCT_", b"SCANCEL_"];
 /// How long a command has: its own patience with a controller that does not answer is shorter.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -19,8 +22,13 @@ async fn run(argv: &[String], input: &str) -> Result<String, String> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // Keys are not a job's, nor is what this program is told by its own.
+    // Nor are the defaults of these commands the person's: they would hide jobs.
     let own = std::env::vars_os().map(|(name, _)| name);
-    for name in own.filter(|name| name.as_encoded_bytes().starts_with(b"MEANWHILE_")) {
+    let is_dropped = |name: &OsString| {
+        let name = name.as_encoded_bytes();
+        DROPPED.iter().any(|prefix| name.starts_with(prefix))
+    };
+    for name in own.filter(is_dropped) {
         command.env_remove(name);
     }
     for name in secret_variables() {
@@ -44,7 +52,12 @@ async fn run(argv: &[String], input: &str) -> Result<String, String> {
     match done.status.success() {
         true => Ok(text(&done.stdout)),
         false => match plain(&text(&done.stderr)) {
-            said if said.is_empty() => Err(format!("`{program}` failed ({})", done.status)),
+            // It says nothing about what was asked: it was killed, perhaps.
+            said if said.is_empty() || done.status.code().is_none() => {
+                Err(format!("`{program}` was cut off ({}) {said}", done.status)
+                    .trim_end()
+                    .to_owned())
+            }
             said => Err(said),
         },
     }
@@ -69,7 +82,10 @@ pub(super) async fn submit(options: &[String], script: &str) -> Result<String, S
         number if !number.is_empty() && number.bytes().all(|it| it.is_ascii_digit()) => {
             Ok(number.to_owned())
         }
-        _ => Err(format!("`sbatch` wrote `{}`: expected the number of a job", text.trim())),
+        _ => Err(format!(
+            "`sbatch` was cut off: it wrote `{}`, not the number of a job",
+            text.trim()
+        )),
     }
 }
 
@@ -82,14 +98,15 @@ pub(super) async fn jobs(name: Option<&str>) -> Result<Vec<Row>, String> {
 
 /// What the accounting has of a job that the controller has forgotten.
 pub(super) async fn remembered(number: &str) -> Option<Row> {
-    let argv = ["sacct", "-X", "-n", "-P", "-j", number, "-o", "JobID,State,NodeList"];
+    let argv = ["sacct", "-X", "-n", "-P", "-j", number, "-o", "JobID,State,NodeList,JobName"];
     let text = run(&words(&argv), "").await.ok()?;
     let mut parts = text.lines().next()?.split('|').map(str::to_owned);
     let (number, state) = (parts.next()?, parts.next()?);
     let node = parts.next().filter(|node| node != "None assigned").unwrap_or_default();
+    let name = parts.next().unwrap_or_default();
     // `CANCELLED by 1000`.
     let state = state.split(' ').next()?.to_owned();
-    Some(Row { number, state, node, ..Row::default() })
+    Some(Row { number, state, node, name, ..Row::default() })
 }
 
 /// Ends a job, or has its keeper end the task: the signal goes to the batch step alone.

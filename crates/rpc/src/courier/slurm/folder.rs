@@ -17,6 +17,8 @@ use meanwhile_shim::{layout, log, place};
 
 /// Bytes of a record as it is made: with room for a short output.
 const RECORD_BYTES: usize = HEADER_BYTES + 8_192;
+/// What a claim contains that this side has taken. A keeper's is empty.
+const CLOSED: &[u8] = b"closed\n";
 /// Bytes of what a job said that are read.
 const SAID_BYTES: u64 = 2_048;
 
@@ -138,8 +140,33 @@ pub(super) fn spec(dir: &Path) -> io::Result<Spec> {
 pub(super) fn look(dir: &Path) -> io::Result<(Beat, Option<(File, Record)>)> {
     let beat = Beat::read(&layout::open_regular(&dir.join(node::BEAT))?)?;
     let file = layout::open_regular(&dir.join(layout::RECORD))?;
-    let record = record::read(&file).ok();
-    Ok((beat, record.map(|record| (file, record))))
+    match record::read(&file) {
+        Ok(record) => Ok((beat, Some((file, record)))),
+        // It is made of zeros.
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok((beat, None)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes the claim, so that no keeper can begin the task any more. `false`: a keeper has it.
+///
+/// # Errors
+///
+/// The file system's: it is not known whether a keeper can begin it.
+pub(super) fn close(dir: &Path) -> io::Result<bool> {
+    let path = dir.join(node::CLAIM);
+    let mut options = OpenOptions::new();
+    match options.write(true).create_new(true).mode(0o600).open(&path) {
+        Ok(mut claim) => {
+            claim.write_all(CLOSED)?;
+            claim.sync_all()?;
+            Ok(true)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Ok(fs::read(&path)? == CLOSED)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// What the job said, if anything.
@@ -199,7 +226,8 @@ fn written(record: &Record) -> u64 {
 
 /// Takes the folder of a task away.
 pub(super) fn remove(dir: &Path) {
-    for name in [node::CLAIM, node::BEAT, node::JOB, node::OUT] {
+    // The spec first and the claim last: a job that starts meanwhile finds no task, or a claimed one.
+    for name in [layout::SPEC, layout::RECORD, node::BEAT, node::JOB, node::OUT, node::CLAIM] {
         let _ = fs::remove_file(dir.join(name));
     }
     layout::remove_folder(dir);

@@ -60,9 +60,13 @@ pub(super) struct Job {
     pub(super) again: u32,
     pub(super) word: Word,
     beat: Beat,
+    /// A keeper has the claim, whether it has given a sign of life or not.
+    is_claimed: bool,
     record: Option<Record>,
     /// When something was written last, as seen here.
     moved_at: Instant,
+    /// When Slurm's word changed last.
+    heard_at: Instant,
     /// When its end was first seen in its record.
     pub(super) ended_at: Option<Instant>,
     pub(super) stop: Option<Stop>,
@@ -90,8 +94,10 @@ impl Job {
             again: 0,
             word: Word::Silent,
             beat: Beat::default(),
+            is_claimed: false,
             record: None,
             moved_at: now,
+            heard_at: now,
             ended_at: None,
             stop: None,
             followed: None,
@@ -110,7 +116,16 @@ impl Job {
             && self.again < AGAIN
             && self.record.is_none()
             && !self.has_begun()
+            && self.stop.is_none()
             && self.word == Word::Forgotten
+    }
+
+    /// Takes Slurm's word.
+    pub(super) fn hears(&mut self, word: Word) {
+        if std::mem::discriminant(&word) != std::mem::discriminant(&self.word) {
+            self.heard_at = Instant::now();
+        }
+        self.word = word;
     }
 
     /// Whether a keeper has it.
@@ -128,21 +143,23 @@ impl Job {
             return Vec::new();
         }
         let now = Instant::now();
-        // What cannot be read now is read later; only what is there counts.
-        if let Ok((beat, found)) = folder::look(&self.dir) {
-            let stands = |record: &Record| (record.phase, record.extent.total);
-            let record = found.map(|(_, record)| record);
-            let is_other = record.as_ref().map(stands) != self.record.as_ref().map(stands);
-            if beat != self.beat || is_other {
-                self.moved_at = now;
-            }
-            if !beat.job.is_empty() && beat.job != self.number {
-                // Of two jobs of it, the other one runs it.
-                self.number.clone_from(&beat.job);
-                self.word = Word::Silent;
-            }
-            (self.beat, self.record) = (beat, record);
+        // Files that cannot be read are not silence: no end follows from them.
+        let Ok((beat, found)) = folder::look(&self.dir) else {
+            self.moved_at = now;
+            return Vec::new();
+        };
+        let stands = |record: &Record| (record.phase, record.extent.total);
+        let record = found.map(|(_, record)| record);
+        let is_other = record.as_ref().map(stands) != self.record.as_ref().map(stands);
+        if beat != self.beat || is_other {
+            self.moved_at = now;
         }
+        if !beat.job.is_empty() && beat.job != self.number {
+            // Of two jobs of it, the other one runs it.
+            self.number.clone_from(&beat.job);
+            self.hears(Word::Silent);
+        }
+        (self.beat, self.record) = (beat, record);
         let end = self.record.as_ref().and_then(|record| record.end.as_ref());
         if end.is_some() {
             self.ended_at.get_or_insert(now);
@@ -154,15 +171,30 @@ impl Job {
         });
         let known = Known {
             end,
-            claimed: self.has_begun(),
+            claimed: self.has_begun() || self.is_claimed,
             terminated: self.beat.terminated,
             ordered: self.stop.is_some(),
-            quiet: now - self.moved_at,
+            quiet: now - self.moved_at.max(self.heard_at),
             waited,
             asked: Some(&self.asked),
         };
+        let was_claimed = known.claimed;
         if is_seen {
             self.end = verdict(known, &self.word);
+        }
+        // Its job, or another one of the same task, could begin after such an end was told.
+        if self.end.is_some()
+            && self.record.as_ref().is_none_or(|it| it.end.is_none())
+            && !was_claimed
+        {
+            match folder::close(&self.dir) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.is_claimed = true;
+                    self.end = None;
+                }
+                Err(_) => self.end = None,
+            }
         }
         if let Some(End { outcome: Outcome::Lost, cause: Some(cause), .. }) = &mut self.end {
             // A node that does not see the folder says so here, as far as it can.

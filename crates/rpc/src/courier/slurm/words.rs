@@ -116,8 +116,15 @@ pub(super) fn verdict(known: Known<'_>, word: &Word) -> Option<End> {
         (Some(end), Word::Silent | Word::Goes(_)) => {
             (known.waited >= PATIENCE).then(|| end.clone())
         }
-        (None, Word::Over(row)) if !known.claimed && row.node.is_empty() => {
+        (None, Word::Over(row)) if !known.claimed && was_ended_before(&known, row) => {
             Some(without_end(Outcome::Stopped, said(row, known.asked)))
+        }
+        (None, Word::Over(row)) if !known.claimed && LIMITS.contains(&row.state.as_str()) => {
+            Some(without_end(Outcome::TimedOut, said(row, known.asked)))
+        }
+        (None, Word::Forgotten) if !known.claimed && known.ordered => {
+            let message = "Slurm does not know it any more, and it had not begun".to_owned();
+            Some(without_end(Outcome::Stopped, message))
         }
         (None, Word::Over(row)) if known.quiet >= SILENCE => {
             let who = match known.claimed {
@@ -132,6 +139,11 @@ pub(super) fn verdict(known: Known<'_>, word: &Word) -> Option<End> {
         }
         (None, Word::Silent | Word::Goes(_) | Word::Over(_) | Word::Forgotten) => None,
     }
+}
+
+/// Whether a job that has not begun was ended: by an order, by Slurm, or while it waited.
+fn was_ended_before(known: &Known<'_>, row: &Row) -> bool {
+    known.ordered || row.node.is_empty() || ENDERS.contains(&row.state.as_str())
 }
 
 /// Whether Slurm may have more to say of an end than its record.
@@ -215,8 +227,15 @@ pub(super) fn is_silence(words: &str) -> bool {
         "Message receive failure",
         "Message send failure",
         "Unspecified error",
+        "unge encode failed",
+        "unge decode failed",
+        "rotocol authentication error",
+        "Unable to resolve",
+        "Resource temporarily unavailable",
+        // Of these commands, as `commands` puts it.
         "has not answered",
         "cannot be started",
+        "was cut off",
     ]
     .iter()
     .any(|silence| words.contains(silence))
@@ -315,6 +334,14 @@ mod tests {
         }
         let waiting = Known::default();
         assert_eq!(outcome(waiting, &Word::of(row("CANCELLED", ""))), Some(Outcome::Stopped));
+        // It had a node, and had not begun: the prolog ran, or the node was waking.
+        for state in ["CANCELLED", "PREEMPTED", "NODE_FAIL"] {
+            assert_eq!(outcome(waiting, &over(state)), Some(Outcome::Stopped), "{state}");
+        }
+        assert_eq!(outcome(waiting, &over("DEADLINE")), Some(Outcome::TimedOut));
+        let ordered = Known { ordered: true, ..waiting };
+        assert_eq!(outcome(ordered, &over("FAILED")), Some(Outcome::Stopped));
+        assert_eq!(outcome(ordered, &Word::Forgotten), Some(Outcome::Stopped));
         assert_eq!(outcome(waiting, &over("FAILED")), None);
     }
 
@@ -360,5 +387,7 @@ mod tests {
             "sbatch: error: Batch job submission failed: Unable to contact slurm controller"
         ));
         assert!(is_silence("slurm_load_jobs error: Socket timed out on send/recv operation"));
+        assert!(is_silence("sbatch: error: Munge encode failed: Failed to access the socket"));
+        assert!(is_silence("`sbatch` was cut off (signal: 9 (SIGKILL))"));
     }
 }
