@@ -36,7 +36,7 @@ fn a_terminal_that_went_with_its_supervisor_is_refused_by_name() {
     let error = eventually("a refusal by the next supervisor", || {
         let params = json!({ "id": id, "rows": 1, "cols": 1 });
         let error = daemon.request("task/resize", params).err()?;
-        error.message.contains("its terminal is gone").then_some(error)
+        error.message.contains("its terminal was lost").then_some(error)
     });
     assert_eq!(error.code, 1004, "{error:?}");
     daemon.stop(&id);
