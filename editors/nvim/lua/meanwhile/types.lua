@@ -43,6 +43,7 @@
 ---@field delivered? { at: string, by: "drain"|"wait"|"check", turn?: integer }
 ---@field on? string the place where it runs, if that is not this machine
 ---@field contact? meanwhile.Contact
+---@field place? { engine: string, job?: string, node?: string } its job, if a batch system runs it
 ---@field shown meanwhile.Shown texts for people
 
 ---@class meanwhile.Card a task's result as sent to the model
