@@ -5,6 +5,7 @@ An sshd runs in a network namespace with its own home and state directory. `MEAN
 
 import json
 import os
+import pwd
 import random
 import shutil
 import signal
@@ -211,7 +212,10 @@ def is_set_up_as_the_page_says(lab):
     # If the program is missing at the place, `--copy` copies it, and the copy works.
     out = lab.cli("place", "add", "copied", "--copy", "--", *lab.ssh, "meanwhile", "serve")
     assert out.returncode == 0 and "answered in" in out.stdout, out
-    os.remove(wait("the copy", lambda: next((it for it in (f"{lab.there}/.local/bin/meanwhile", "/root/.local/bin/meanwhile") if os.path.exists(it)), None)))
+    # The sshd may take the home directory of the account instead of the one that the lab has set.
+    homes = [lab.there, pwd.getpwuid(os.getuid()).pw_dir]
+    copies = [os.path.join(home, ".local/bin/meanwhile") for home in homes]
+    os.remove(wait("the copy", lambda: next(filter(os.path.exists, copies), None)))
     lab.cli("place", "remove", "copied")
 
 

@@ -33,7 +33,7 @@ use lesson::Lesson;
 use scratch::Scratch;
 use screen::Screen;
 
-/// Plays the lesson, or prints it.
+/// Runs `meanwhile learn`: plays the chapters, or prints them as JSON.
 pub(crate) fn run(args: args::Learn) -> Result<u8, Failure> {
     if !args.json
         && let Some(lack) = screen::lacks()
@@ -51,7 +51,7 @@ pub(crate) fn run(args: args::Learn) -> Result<u8, Failure> {
     result
 }
 
-/// Opens the scratch directory, plays or prints the lesson in it, and deletes it, whatever the result.
+/// Opens the scratch directory, plays or prints the chapters in it, and deletes it, whatever the result.
 async fn stay(args: args::Learn) -> Result<u8, Failure> {
     // Handle signals before anything exists that has to be cleaned up.
     let mut endings = Endings::listen()?;
@@ -93,7 +93,7 @@ async fn print(
     Ok(0)
 }
 
-/// Plays the lesson until the player exits. Returns the program's exit code.
+/// Plays the chapters until the player exits. Returns the program's exit code.
 async fn play(
     scratch: &Scratch,
     events: &mut Events,

@@ -73,7 +73,7 @@ pub(super) async fn read(background: &Background, id: &SessionId) -> Result<Begu
     let (workspace, name) = (background.workspace().to_owned(), id.0.clone());
     let stored = background.store().read(move |ledger| {
         let title = ledger.session(&workspace, &name)?.and_then(|session| session.title);
-        Ok((title, ledger.messages(&name)?, ledger.trace(&name, 0, u32::MAX, false)?))
+        Ok((title, ledger.messages(&name)?, ledger.trace(&name)?))
     });
     let (title, rows, facts) = stored.await?;
     let mut begun = Begun { titled: title.is_some(), ..Begun::default() };

@@ -87,17 +87,10 @@ impl Ledger {
         })
     }
 
-    /// The facts of a session after fact `after`, oldest first, at most `limit`; with `of_tasks`, only facts
-    /// about a task.
-    pub fn trace(
-        &self,
-        id: &str,
-        after: u64,
-        limit: u32,
-        of_tasks: bool,
-    ) -> Result<Vec<StoredFact>, LedgerError> {
+    /// All facts of a session, oldest first.
+    pub fn trace(&self, id: &str) -> Result<Vec<StoredFact>, LedgerError> {
         self.read(|tx| match base(tx, id)? {
-            Some(base) => facts(tx, base, after, limit, of_tasks),
+            Some(base) => facts(tx, base, 0, u32::MAX, false),
             None => Ok(Vec::new()),
         })
     }

@@ -61,7 +61,8 @@ fn what_is_told_is_appended_and_acknowledged_at_once() {
     let Some(Delivered { by, turn, .. }) = task.delivered else { panic!("told: {task:?}") };
     assert_eq!((by, turn), (DeliveredBy::Drain, Some(3)));
     assert_eq!(ledger.waiting(Path::new(HERE), TALK).expect("read"), 1);
-    assert_eq!(ledger.trace(TALK, 0, 10, true).expect("read").len(), 2);
+    let traced = ledger.traced(Path::new(HERE), TALK, 0, 10).expect("read").expect("there");
+    assert_eq!(traced.of_tasks.len(), 2);
     assert_eq!(seqs(&drain(&mut ledger, "other")), [1], "another queue is left alone");
 }
 
@@ -217,15 +218,19 @@ fn a_trace_is_read_piece_by_piece_and_by_task() {
     };
     ledger.append_facts(TALK, &[fact(1, None), fact(2, Some(9)), fact(4, None)]).expect("appended");
     ledger.append_facts("missing", &[fact(1, None)]).expect("a trace of no session");
-    let numbers = |after: u64, limit: u32, of_tasks: bool| -> Vec<u64> {
-        let facts = ledger.trace(TALK, after, limit, of_tasks).expect("read");
-        facts.into_iter().map(|fact| fact.n).collect()
+    let numbers = |after: u64, limit: u32| -> [Vec<u64>; 2] {
+        let traced = ledger.traced(Path::new(HERE), TALK, after, limit);
+        let traced = traced.expect("read").expect("there");
+        [traced.facts, traced.of_tasks].map(|facts| facts.iter().map(|fact| fact.n).collect())
     };
-    assert_eq!(numbers(0, 9, false), [1, 2, 4]);
-    assert_eq!(numbers(1, 1, false), [2]);
-    assert_eq!(numbers(0, 9, true), [2]);
-    assert!(numbers(u64::MAX, 9, false).is_empty());
-    assert!(numbers(4, 9, false).is_empty());
+    // Of tasks always all.
+    assert_eq!(numbers(0, 9), [vec![1, 2, 4], vec![2]]);
+    assert_eq!(numbers(1, 1), [vec![2], vec![2]]);
+    assert_eq!(numbers(u64::MAX, 9), [vec![], vec![2]]);
+    assert_eq!(numbers(4, 9), [vec![], vec![2]]);
+    assert!(ledger.traced(Path::new(HERE), "missing", 0, 9).expect("read").is_none());
+    let all = ledger.trace(TALK).expect("read");
+    assert_eq!(all.iter().map(|fact| fact.n).collect::<Vec<_>>(), [1, 2, 4]);
 }
 
 #[test]
