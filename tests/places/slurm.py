@@ -77,9 +77,10 @@ def until(what, probe, patience=PATIENCE):
 
 
 class Lab:
-    """A cluster, and a client's side."""
+    """A cluster, and a client's side. `within`: words before each command of the cluster, such as those of a namespace."""
 
-    def __init__(self):
+    def __init__(self, within=()):
+        self.within = within
         self.root = tempfile.mkdtemp(prefix="meanwhile-slurm-")
         port = 20_000 + os.getpid() % 20_000
         for folder in ("munge", "state", "spool.n1", "spool.n2", "home/ws/ran", "home/.config"):
@@ -101,7 +102,7 @@ class Lab:
         until("munged", lambda: os.path.exists(f"{self.root}/munge/munge.sock"))
         for name in ("ctld", "n1", "n2"):
             self.start(name)
-        until("two idle nodes", lambda: run("sinfo", "-h", "-o", "%A", env=self.env).stdout.strip() == "0/2")
+        until("two idle nodes", lambda: self.tool("sinfo", "-h", "-o", "%A").stdout.strip() == "0/2")
         self.meanwhile("place", "add", "gpu", "--slurm", "--shared", self.shared, check=True)
 
     def start(self, name):
@@ -112,14 +113,17 @@ class Lab:
             "ctld": ["slurmctld", "-D"],
         }.get(name, ["slurmd", "-D", "-N", name])
         log = open(f"{self.root}/{name}.out", "a")
-        self.servers[name] = subprocess.Popen(argv, env=self.env, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+        self.servers[name] = subprocess.Popen([*self.within, *argv], env=self.env, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
 
     def kill(self, name):
         self.servers[name].kill()
         self.servers[name].wait()
 
+    def tool(self, *argv):
+        return run(*self.within, *argv, env=self.env)
+
     def meanwhile(self, *args, **more):
-        return run(BIN, *args, cwd=f"{self.root}/home/ws", env=self.env, **more)
+        return run(*self.within, BIN, *args, cwd=f"{self.root}/home/ws", env=self.env, **more)
 
     def spawn(self, *args):
         done = self.meanwhile("spawn", "--on", "gpu", "--json", *args)
@@ -160,7 +164,7 @@ class Lab:
         return 0
 
     def job(self, id):
-        return run("squeue", "-h", "-t", "all", "-n", f"mw-{id}", "-o", "%i", env=self.env).stdout.split()[-1]
+        return self.tool("squeue", "-h", "-t", "all", "-n", f"mw-{id}", "-o", "%i").stdout.split()[-1]
 
     def ended(self, id):
         def over():
@@ -182,7 +186,7 @@ class Lab:
         return found
 
     def close(self):
-        run("scancel", "-u", "root", env=self.env)
+        self.tool("scancel", "-u", "root")
         for pid in self.couriers():
             os.kill(pid, signal.SIGTERM)
         time.sleep(1)
@@ -443,4 +447,5 @@ def main(which):
     return min(wrong, 1)
 
 
-sys.exit(main(sys.argv[1]))
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -29,7 +29,8 @@ class Lab:
         self.root = tempfile.mkdtemp(prefix="meanwhile-ssh-")
         self.space = f"mw{os.getpid()}"
         self.here, self.there = f"{self.root}/here", f"{self.root}/there"
-        for path in (f"{self.here}/.config/meanwhile", f"{self.here}/project", f"{self.there}/.ssh", f"{self.there}/project"):
+        self.project = f"{self.here}/project"
+        for path in (f"{self.here}/.config/meanwhile", self.project, f"{self.there}/.ssh", f"{self.there}/project"):
             os.makedirs(path)
         os.makedirs("/run/sshd", exist_ok=True)
         self.link = (f"a{os.getpid()}", f"b{os.getpid()}")
@@ -59,7 +60,7 @@ PermitRootLogin prohibit-password
 PasswordAuthentication no
 SetEnv HOME={self.there} MEANWHILE_STATE_DIR={self.there}/state XDG_CONFIG_HOME={self.there}/.config PATH={bin_there}:/usr/bin:/bin
 """)
-        write(f"{self.root}/ssh", f"""Host build
+        write(f"{self.root}/ssh", f"""Host build login far
   HostName {self.address}
   User root
   IdentityFile {self.root}/id
@@ -81,13 +82,14 @@ SetEnv HOME={self.there} MEANWHILE_STATE_DIR={self.there}/state XDG_CONFIG_HOME=
         run("ip", "netns", "exec", self.space, *argv)
 
     def cli(self, *argv, **more):
-        return subprocess.run([BIN, *argv], env=self.env, cwd=f"{self.here}/project", capture_output=True, text=True, **more)
+        return subprocess.run([BIN, *argv], env=self.env, cwd=self.project, capture_output=True, text=True, **more)
 
     def reach(self, is_up):
         """Connects or cuts the network; neither side is notified."""
         run("ip", "link", "set", self.link[0], "up" if is_up else "down")
 
-    def processes(self, *words):
+    def processes(self, *words, home=None):
+        """Those with these words in their command line, of both sides or of the one with this home."""
         found = []
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
@@ -95,7 +97,7 @@ SetEnv HOME={self.there} MEANWHILE_STATE_DIR={self.there}/state XDG_CONFIG_HOME=
                 env = open(f"/proc/{pid}/environ", "rb").read().decode(errors="replace")
             except OSError:
                 continue
-            if self.root in env and all(word in line for word in words):
+            if (f"HOME={home}\0" if home else self.root) in env and all(word in line for word in words):
                 found.append(int(pid))
         return found
 
@@ -122,7 +124,7 @@ class Daemon:
 
     def __init__(self, lab):
         self.process = subprocess.Popen(
-            [BIN, "serve"], env=lab.env, cwd=f"{lab.here}/project", stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [BIN, "serve"], env=lab.env, cwd=lab.project, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL)
         self.answers, self.pushes, self.number = {}, [], 0
         self.news = threading.Condition()
@@ -219,9 +221,24 @@ def is_set_up_as_the_page_says(lab):
     lab.cli("place", "remove", "copied")
 
 
+def kill(pids):
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
 def is_told_once_whatever_is_killed(lab):
     """120 tasks; 40 kills of the daemon, the courier, ssh, or the server at the place."""
-    dice = random.Random(7)
+    storm(lab, "build", TASKS, KILLS, 0.9, [
+        lambda: kill(lab.processes("ssh")), lambda: kill(lab.processes("courier")),
+        lambda: kill(lab.processes("serve", home=lab.there)), None])
+
+
+def storm(lab, on, tasks, rounds, longest, faults):
+    """Tasks of up to `longest` seconds, and a fault in each round, of these in turn; `None` is the daemon's death."""
+    dice = random.Random(int(os.environ.get("SEED", "7")))
     daemon, spawned, told, numbers = Daemon(lab), {}, {}, {}
     os.makedirs(f"{lab.there}/project/ran")
 
@@ -235,27 +252,16 @@ def is_told_once_whatever_is_killed(lab):
             if task in spawned:
                 told[task] = told.get(task, 0) + 1
 
-    def kill(pids):
-        for pid in pids:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-
-    for round_ in range(KILLS):
-        for _ in range(TASKS // KILLS):
+    for round_ in range(rounds):
+        for _ in range(tasks // rounds):
             number = len(spawned)
-            command = f"echo $$ >> ran/{number}; sleep 0.{dice.randrange(9)}; exit {number % 7}"
-            spawned[daemon.call("task/spawn", {"command": command, "on": "build"})["task"]["id"]] = number
-        # This does not wait for a condition: the kill must come at a random moment.
-        time.sleep(dice.random() * 0.3)
-        which = round_ % 4
-        if which == 0:
-            kill(lab.processes("ssh"))
-        elif which == 1:
-            kill(lab.processes("courier"))
-        elif which == 2:
-            kill([pid for pid in lab.processes("serve") if pid != daemon.process.pid])
+            command = f"echo $$ >> ran/{number}; sleep {dice.random() * longest:.1f}; exit {number % 7}"
+            spawned[daemon.call("task/spawn", {"command": command, "on": on})["task"]["id"]] = number
+        # This does not wait for a condition: the fault must come at a random moment.
+        time.sleep(dice.random() * longest / 3)
+        fault = faults[round_ % len(faults)]
+        if fault:
+            fault()
         else:
             drain()
             daemon.kill()
@@ -263,14 +269,14 @@ def is_told_once_whatever_is_killed(lab):
 
     def all_told():
         drain()
-        return len(told) == TASKS
+        return len(told) == tasks
 
     try:
         wait("every end to be reported", all_told, 240)
     except AssertionError:
         missing = [daemon.call("task/check", {"id": task})["task"] for task in spawned if task not in told]
         raise AssertionError(f"not reported: {json.dumps(missing, indent=1)}") from None
-        assert all(times == 1 for times in told.values()), f"reported twice: {told}"
+    assert all(times == 1 for times in told.values()), f"reported twice: {told}"
     for task, number in spawned.items():
         runs = open(f"{lab.there}/project/ran/{number}").read().splitlines()
         assert len(runs) == 1, f"task {number} ran {len(runs)} times"
@@ -321,17 +327,17 @@ def costs_little(lab):
 TESTS = [is_set_up_as_the_page_says, costs_little, is_told_after_the_lid_was_open_again, is_told_once_whatever_is_killed]
 
 
-def main(wanted):
+def main(wanted, make, tests, what):
     failed = 0
-    lab = Lab()
+    lab = make()
     try:
-        for test in TESTS:
-            if wanted not in ("all", test.__name__) and test is not TESTS[0]:
+        for test in tests:
+            if wanted not in ("all", test.__name__) and test is not tests[0]:
                 continue
             begin = time.monotonic()
             try:
                 test(lab)
-                print(f"ok: a place over ssh {test.__name__.replace('_', ' ')} ({time.monotonic() - begin:.1f} s)", flush=True)
+                print(f"ok: {what} {test.__name__.replace('_', ' ')} ({time.monotonic() - begin:.1f} s)", flush=True)
             except (AssertionError, subprocess.SubprocessError, OSError) as error:
                 failed += 1
                 print(f"FAILED: {test.__name__}: {error}", flush=True)
@@ -341,4 +347,4 @@ def main(wanted):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1], Lab, TESTS, "a place over ssh"))
