@@ -70,6 +70,11 @@ fn what_is_said_in_another_process_is_told_once_and_as_a_load_tells_it() {
     let stands_so = watch(&viewer, &chat.id);
     let open = json!({
         "sessionId": chat.id, "holder": "open", "pid": chat.daemon.pid(), "asks": [],
+        "says": format!(
+            "Process {} has this session open: its updates are shown here. A prompt continues it here once it is \
+             closed there.",
+            chat.daemon.pid()
+        ),
     });
     assert_eq!(stands_so, open);
     assert_eq!(chat.prompt("build it"), "end_turn");
@@ -158,7 +163,12 @@ input = { command = 'touch b' }
     let open = stands(&viewer, &chat.id, |it| it["asks"] != json!([]));
     assert_eq!(open["asks"][0]["toolCallId"], asked["params"]["toolCall"]["toolCallId"]);
     assert_eq!(open["asks"][0]["question"], "run touch a");
-    assert!(open["asks"][0]["why"].is_string(), "{open}");
+    let why = open["asks"][0]["why"].as_str().unwrap();
+    let says = format!(
+        "Process {} asks: may the agent run touch a? ({why}). Only that process can take the answer.",
+        chat.daemon.pid()
+    );
+    assert_eq!(open["says"], says);
     // A client that starts to watch now sees the question, too.
     let late = lab.daemon();
     assert_eq!(watch(&late, &chat.id)["asks"], open["asks"]);
@@ -203,7 +213,11 @@ text = 'Back.'
     let (id, pid) = (chat.id.clone(), chat.daemon.pid());
     chat.daemon.kill9();
     let gone = stands(&viewer, &id, |it| it["holder"] == "gone");
-    assert_eq!(gone, json!({ "sessionId": id, "holder": "gone", "pid": pid, "asks": [] }));
+    let says = format!(
+        "Process {pid} ended without closing the session, and its turn with it. The next prompt continues it here."
+    );
+    let expect = json!({ "sessionId": id, "holder": "gone", "pid": pid, "asks": [], "says": says });
+    assert_eq!(gone, expect);
     // Another process opens the session, and the watch continues with it.
     let second = Chat::load(&lab, script, &id);
     stands(&viewer, &id, |it| it["pid"] == second.daemon.pid() && it["asks"] == json!([]));

@@ -16,6 +16,7 @@ pub(crate) mod to_wire;
 pub(crate) mod trace;
 pub(crate) mod unseen;
 pub(crate) mod update;
+pub(crate) mod watched;
 
 #[cfg(test)]
 mod tests;

@@ -92,7 +92,7 @@ methods! {
 
 /// Features that were added after the first release: parameters as `method.member`, which a server without this
 /// feature refuses, and members of objects as `Object.member`. `initialize` lists them.
-pub(crate) const FEATURES: [&str; 21] = [
+pub(crate) const FEATURES: [&str; 22] = [
     "initialize.secrets",
     "task/spawn.shell",
     "task/spawn.service",
@@ -114,6 +114,7 @@ pub(crate) const FEATURES: [&str; 21] = [
     "session/turn.says",
     "Task.agent",
     "Task.place",
+    "Watched.says",
 ];
 
 /// The method of this name in the table.

@@ -339,21 +339,10 @@ function drawEntry(entry: Entry): HTMLElement {
 
 /** A program's results, not a person's words: they must look like what they are. */
 function drawBackground(entry: Extract<Entry, { kind: 'background' }>): HTMLElement {
-  const count = Math.max(1, entry.cards.length);
-  const at = entry.call === undefined ? '' : `, with model call ${entry.call}`;
   return h(
     'div',
     { class: 'entry background', 'aria-label': 'Background results, from programs' },
-    h(
-      'div',
-      { class: 'head' },
-      codicon('inbox'),
-      h(
-        'span',
-        {},
-        `${count === 1 ? 'A background result' : `${count} background results`} entered here${at}`,
-      ),
-    ),
+    h('div', { class: 'head' }, codicon('inbox'), h('span', {}, entry.says)),
     ...entry.cards.map(drawCard),
   );
 }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use meanwhile_core::agent::message::Image;
 use meanwhile_core::agent::permission::Scope;
-use meanwhile_core::agent::session::{Ask, Holder, Question, Stands, TurnEnd, Update};
+use meanwhile_core::agent::session::{Ask, TurnEnd, Update};
 use meanwhile_core::agent::story::{self, CardKind, Story};
 use meanwhile_core::agent::tools::{Diff, Kind, PlanEntry, PlanStatus};
 use meanwhile_core::agent::trace::{Event, Fact, Origin};
@@ -209,9 +209,14 @@ impl Teller {
                 task_ids.push(id);
             }
         }
-        let cards = cards.into_iter().map(|it| card(&self.story, it)).collect();
+        let cards: Vec<_> = cards.into_iter().map(|it| card(&self.story, it)).collect();
+        let count = match cards.len() {
+            0 | 1 => "A background result".to_owned(),
+            more => format!("{more} background results"),
+        };
+        let says = Some(format!("{count} entered here, with model call {call}"));
         let origin = Some(OwnOrigin::Background);
-        Own { origin, call: Some(call), task_ids, cards, ..Own::default() }
+        Own { origin, call: Some(call), task_ids, says, cards, ..Own::default() }
     }
 
     fn turn(&self, turn: u64, state: TurnState, origin: Origin, end: Option<TurnEnd>) -> Told {
@@ -257,23 +262,6 @@ fn ending(reason: acp::StopReason) -> Option<&'static str> {
         }
         acp::StopReason::EndTurn | _ => None,
     }
-}
-
-/// Converts the state of a watched session.
-pub(crate) fn watched(session: &str, stands: Stands) -> wire::Watched {
-    let (holder, pid) = match stands.holder {
-        Holder::Open { pid } => (wire::Holder::Open, Some(pid)),
-        Holder::Closed => (wire::Holder::Closed, None),
-        Holder::Gone { pid } => (wire::Holder::Gone, Some(pid)),
-        Holder::Deleted => (wire::Holder::Deleted, None),
-    };
-    let asks = stands.questions.into_iter();
-    let asks = asks.map(|Question { tool_call_id, question, why }| wire::OpenQuestion {
-        tool_call_id,
-        question,
-        why,
-    });
-    wire::Watched { session_id: session.to_owned(), holder, pid, asks: asks.collect() }
 }
 
 /// Converts a question to a request to the client.

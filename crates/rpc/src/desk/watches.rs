@@ -8,7 +8,8 @@ use meanwhile_core::agent::story::Story;
 use tokio::sync::oneshot;
 
 use super::sessions::Sessions;
-use crate::convert::update::{Teller, Told, watched};
+use crate::convert::update::{Teller, Told};
+use crate::convert::watched::watched;
 use crate::peer::Client;
 use crate::wire::{Push, Watched};
 

@@ -242,7 +242,7 @@ pub(crate) struct Own {
     /// A notice for people; show it instead of the message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) shown: Option<String>,
-    /// In a usage update: the text to show to people.
+    /// In a usage update, and above the cards of results: the text to show to people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) says: Option<String>,
     /// The id of the task that runs the tool call's command.
@@ -409,6 +409,8 @@ pub(crate) struct Watched {
     pub(crate) pid: Option<u32>,
     /// The open questions to the person there, oldest first; only that process can take the answers.
     pub(crate) asks: Vec<OpenQuestion>,
+    /// All of this as text for people.
+    pub(crate) says: String,
 }
 
 /// Whether a process has a session open.

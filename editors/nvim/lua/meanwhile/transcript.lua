@@ -22,7 +22,7 @@ local diff = vim.text.diff or vim.diff
 ---@field task? string the id of the task that runs the command
 ---@field background? boolean whether the task runs in the background
 ---@field confined? string the kernel's confinement of the command: look or work
----@field call? integer the model call it belongs to, or with which a background message was sent
+---@field call? integer the model call it belongs to
 ---@field cards? meanwhile.Card[] the results of a background message
 ---@field card? meanwhile.Card the result of a command that the agent waited for
 ---@field closed? boolean whether later chunks start a new item
@@ -151,7 +151,7 @@ function Transcript:apply(update)
   local ours = vim.tbl_get(update, "_meta", "meanwhile") or {}
   if kind == "user_message_chunk" then
     if ours.origin == "background" then
-      self:add({ kind = "background", text = "", call = ours.call, cards = ours.cards or {} })
+      self:add({ kind = "background", text = ours.says or "", cards = ours.cards or {} })
     else
       local item = ours.origin and "notice" or "user" ---@type meanwhile.ItemKind
       self:chunk(item, ours.shown or text_of(update.content), ours.call)
@@ -297,11 +297,7 @@ function M.render(item, find, icons, previous)
     end
   elseif item.kind == "background" or item.kind == "notice" then
     local group = item.cards and "MeanwhileBackground" or "MeanwhileNotice"
-    local heading = item.cards and "background results, not typed by anyone"
-      or "notice of meanwhile"
-    if item.call then
-      heading = ("%s · entered with call %d"):format(heading, item.call)
-    end
+    local heading = item.cards and item.text or "notice of meanwhile"
     local bar = "    " .. set.bar .. " "
     add("", nil)
     -- Indented by four columns, so that nothing in it is parsed as Markdown.

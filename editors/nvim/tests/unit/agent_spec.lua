@@ -259,6 +259,7 @@ describe("the transcript", function()
     log:apply(chunk("user_message_chunk", "<background-results>\n(No human input.)", {
       origin = "background",
       call = 3,
+      says = "2 background results entered here, with model call 3",
       cards = {
         {
           taskId = "aaaaaaaa",
@@ -286,7 +287,7 @@ Build it.
 ▌ agent
 I start it.
 
-    ┏━ background results, not typed by anyone · entered with call 3
+    ┏━ 2 background results entered here, with model call 3
     ┃ ✗ build  exited 2 after 10s  [bg:aaaaaaaa]
     ┃   make -j4
     ┃   ended during call 2, entered call 3, waited 786 ms

@@ -54,7 +54,7 @@ export interface Settings {
 }
 
 /** A feature that this extension needs and older daemons lack, as named in `features`. */
-const NEEDED = 'Task.agent';
+const NEEDED = 'Watched.says';
 
 export class Daemon implements vscode.Disposable {
   private client: LanguageClient | undefined;

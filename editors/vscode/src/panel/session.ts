@@ -22,7 +22,7 @@ export type Entry =
   | { kind: 'waiting'; text: string }
   | { kind: 'agent'; text: string; call: number | undefined }
   | { kind: 'thought'; text: string; call: number | undefined }
-  | { kind: 'background'; cards: Card[]; call: number | undefined }
+  | { kind: 'background'; says: string | undefined; cards: Card[] }
   | { kind: 'notice'; text: string }
   | { kind: 'error'; text: string }
   | { kind: 'turn'; text: string }
@@ -148,35 +148,21 @@ export function reduce(model: SessionModel, event: SessionEvent): void {
       model.held = event.held;
       return;
     case 'watched':
-      model.held = holderOf(event.watched);
+      model.held = {
+        says: event.watched.says,
+        free: event.watched.holder === 'closed' || event.watched.holder === 'gone',
+      };
       model.busy &&= event.watched.holder === 'open';
       return;
-  }
-}
-
-function holderOf({ holder, pid, asks: [asked] }: Watched): SessionModel['held'] {
-  switch (holder) {
-    case 'open':
-      return {
-        says: asked
-          ? `Process ${pid} is asked, and to be answered there: may the agent ${asked.question}?`
-          : `Process ${pid} has this session open: what is said there is shown here.`,
-        free: false,
-      };
-    case 'deleted':
-      return { says: 'The session was deleted in another process.', free: false };
-    case 'closed':
-    case 'gone':
-      return { says: 'Free again: the next prompt goes on with it here.', free: true };
   }
 }
 
 function update(model: SessionModel, update: SessionUpdate): void {
   switch (update.sessionUpdate) {
     case 'user_message_chunk': {
-      const { origin, cards = [], call, shown } = own(update);
+      const { origin, says, cards = [], shown } = own(update);
       const text = shown ?? blockText(update.content);
-      if (origin === 'background') model.entries.push({ kind: 'background', cards, call });
+      if (origin === 'background') model.entries.push({ kind: 'background', says, cards });
       else if (origin === 'notice') model.entries.push({ kind: 'notice', text });
       else append(model, { kind: 'user', text });
       return;
@@ -303,10 +289,10 @@ export function shown(input: unknown, before: string): string {
 function turn(model: SessionModel, push: TurnPush): void {
   if (push.state === 'started') {
     model.busy = true;
-    if (push.origin === 'background') {
-      model.entries.push({ kind: 'turn', text: 'Woken by a background result' });
-    } else if (model.early) model.early = false;
-    else begin(model);
+    if (push.origin === 'prompt') {
+      if (model.early) model.early = false;
+      else begin(model);
+    }
     return;
   }
   if (push.origin === 'prompt') model.over += 1;

@@ -1401,6 +1401,10 @@ export interface Watched {
    * The open questions to the person there, oldest first; only that process can take the answers.
    */
   asks: OpenQuestion[];
+  /**
+   * All of this as text for people.
+   */
+  says: string;
 }
 /**
  * A question that another process asks a person.
@@ -2241,7 +2245,7 @@ export interface Own {
    */
   shown?: string;
   /**
-   * In a usage update: the text to show to people.
+   * In a usage update, and above the cards of results: the text to show to people.
    */
   says?: string;
   /**

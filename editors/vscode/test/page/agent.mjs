@@ -266,7 +266,7 @@ await test('a second window watches the session, and goes on with it once it is 
   // A daemon that exits closes its sessions.
   await window.command('Meanwhile: New Agent Session');
   await window.command('Meanwhile: Restart Daemon (Tasks Go On)');
-  await state.filter({ hasText: 'Free again' }).waitFor();
+  await state.filter({ hasText: 'The next prompt continues it here' }).waitFor();
   const box = other.chat().locator('textarea:enabled');
   await box.fill('And then this, from here');
   await box.press('Enter');

@@ -27,7 +27,7 @@ function seen(...events: SessionEvent[]): string[] {
       case 'plan':
         return `plan ${entry.steps.map(({ content, status }) => `${content}=${status}`).join()}`;
       case 'background':
-        return `background @${entry.call}: ${entry.cards.map(({ title, says }) => `${title} ${says}`).join()}`;
+        return `${entry.says}: ${entry.cards.map(({ title, says }) => `${title} ${says}`).join()}`;
       case 'user':
       case 'waiting':
       case 'agent':
@@ -92,12 +92,16 @@ test('results of tasks and words of the harness are not a person\u2019s', () => 
       push({ sessionUpdate: 'user_message_chunk', content: text('mine') }),
       chunk('<background-results>', {
         origin: 'background',
-        call: 4,
+        says: 'A background result entered here, with model call 4',
         cards: [{ title: 'make', says: 'exited 0 after 2.0s' }],
       }),
       chunk('Resumed. No human input.', { origin: 'notice', shown: 'Resumed.' }),
     ),
-  ).toEqual(['user: mine', 'background @4: make exited 0 after 2.0s', 'notice: Resumed.']);
+  ).toEqual([
+    'user: mine',
+    'A background result entered here, with model call 4: make exited 0 after 2.0s',
+    'notice: Resumed.',
+  ]);
 });
 
 test('what a failed call streamed is void; what entered its request stays', () => {
@@ -137,7 +141,7 @@ test('what a failed call streamed is void; what entered its request stays', () =
       says('half', 2),
       retry,
     ),
-  ).toEqual(['agent: before', 'tool make pending', 'background @2: ', 'tool test in_progress']);
+  ).toEqual(['agent: before', 'tool make pending', 'undefined: ', 'tool test in_progress']);
 });
 
 test('what a start in the background answers is for the model', () => {
@@ -172,23 +176,17 @@ test('arguments are words, without those that stand before them', () => {
   expect([shown('x', 'y'), shown(null, 'y')]).toEqual(['x', '']);
 });
 
-test('a session of another process says how it stands there', () => {
-  const watched = {
-    sessionId: 's',
-    pid: 7,
-    asks: [{ toolCallId: 't', question: 'edit x', why: '' }],
-  };
+test('a session of another process says how it stands there, and is free once that has ended', () => {
+  const watched = { sessionId: 's', pid: 7, asks: [], says: 'Process 7 has it' };
   const model = after({ type: 'watched', watched: { ...watched, holder: 'open' } });
-  expect(model.held?.says).toMatch(
-    'Process 7 is asked, and to be answered there: may the agent edit x?',
-  );
+  expect(model.held).toEqual({ says: 'Process 7 has it', free: false });
   reduce(model, {
     type: 'turn',
     push: { sessionId: 's', turn: 1, state: 'started', origin: 'prompt' },
   });
-  reduce(model, { type: 'watched', watched: { ...watched, asks: [], holder: 'open' } });
+  reduce(model, { type: 'watched', watched: { ...watched, holder: 'open' } });
   expect([model.held?.free, model.busy]).toEqual([false, true]);
-  reduce(model, { type: 'watched', watched: { ...watched, asks: [], holder: 'gone' } });
+  reduce(model, { type: 'watched', watched: { ...watched, holder: 'gone' } });
   expect([model.held?.free, model.busy]).toEqual([true, false]);
 });
 
@@ -224,13 +222,13 @@ test('the answer to a prompt says nothing of the turn after it', () => {
   expect(model.busy).toBe(false);
 });
 
-test('a turn that a result began says so', () => {
+test('a turn that a result began needs no heading: the card of that result says so', () => {
   const model = after({
     type: 'turn',
     push: { sessionId: 's', turn: 2, state: 'started', origin: 'background' },
   });
   expect(model.busy).toBe(true);
-  expect(model.entries).toEqual([{ kind: 'turn', text: 'Woken by a background result' }]);
+  expect(model.entries).toEqual([]);
 });
 
 test('a question is open until it is answered, or its turn is over', () => {

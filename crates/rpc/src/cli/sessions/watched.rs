@@ -11,7 +11,8 @@ use crate::cli::agent::{self, told::Lines};
 use crate::cli::failure::Failure;
 use crate::cli::out::{Out, note, paint, style};
 use crate::cli::show;
-use crate::convert::update::{Teller, Told, watched};
+use crate::convert::update::{Teller, Told};
+use crate::convert::watched::watched;
 use crate::fronts::lsp::Named;
 use crate::wire::Push;
 

@@ -182,6 +182,7 @@ fn results_come_as_cards() {
     let results = told.last().unwrap();
     assert_eq!((&results["origin"], &results["call"]), (&json!("background"), &json!(3)));
     assert_eq!(results["taskIds"], json!(["0123abcd", "89abcdef"]));
+    assert_eq!(results["says"], "3 background results entered here, with model call 3");
     let way = "ended during call 2, entered call 3, waited 700 ms";
     assert_eq!(
         results["cards"],

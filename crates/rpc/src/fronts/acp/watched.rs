@@ -42,33 +42,11 @@ pub(super) fn is_held(error: &Error) -> bool {
 
 /// The text for a person about the state of a watched session; `None` if there is nothing new to say.
 pub(super) fn told(watched: &Watched) -> Option<String> {
-    let pid = watched.pid.unwrap_or_default();
-    let here = "The next prompt continues it here.";
-    let text = match (watched.holder, &*watched.asks) {
-        (Holder::Open, []) => return None,
-        (Holder::Open, asks) => {
-            let asked =
-                asks.iter().map(|it| format!("may the agent {}? ({})", it.question, it.why));
-            format!(
-                "Process {pid} asks, and only it can take the answer: {}",
-                asked.collect::<Vec<_>>().join("; ")
-            )
-        }
-        (Holder::Closed, _) => format!("The session was closed in the other process. {here}"),
-        (Holder::Gone, _) => {
-            format!("Process {pid} ended without closing the session, and its turn with it. {here}")
-        }
-        (Holder::Deleted, _) => "The session was deleted in another process.".to_owned(),
-    };
-    Some(format!("{text}\n"))
+    let is_known = watched.holder == Holder::Open && watched.asks.is_empty();
+    (!is_known).then(|| begun(watched))
 }
 
 /// The first text for a person about a watched session.
 pub(super) fn begun(watched: &Watched) -> String {
-    let pid = watched.pid.unwrap_or_default();
-    let asks = told(watched).unwrap_or_default();
-    format!(
-        "Process {pid} has this session open: its updates are shown here. A prompt continues it here once \
-         it is closed there.\n{asks}"
-    )
+    format!("{}\n", watched.says)
 }

@@ -285,8 +285,7 @@ function Chat:send(text)
     table.insert(self.unsent, text)
     if self.watched.holder == "open" then
       self:give_back()
-      local pid = self.watched.pid
-      return tell.warn(("process %d has this session: `:Meanwhile! chat` begins one"):format(pid))
+      return tell.warn(self.watched.says)
     end
     self.loading, self.watched = true, nil
     return self:open("session/resume")

@@ -20,18 +20,13 @@ function M.bar(chat)
     end
   end
   local does = chat:working() and "working" or "idle"
-  if chat.watched then
-    local pid, asked = chat.watched.pid or 0, chat.watched.asks[1]
-    does = ({
-      open = ("process %d has it open, "):format(pid)
-        .. (asked and "and is asked: " .. asked.question or does),
-      deleted = "deleted in another process",
-    })[chat.watched.holder] or "free again: a prompt goes on with it"
-  end
   local waits = chat.session and #permission.waiting(chat.session) > 0
   local parts = {
     waits and "waits for your permission (p)" or chat.loading and "loading" or chat.note or does,
   }
+  if chat.watched then
+    table.insert(parts, chat.watched.says)
+  end
   if #chat.queued > 0 then
     local count = #chat.queued
     table.insert(parts, count == 1 and "1 prompt waits" or count .. " prompts wait")
