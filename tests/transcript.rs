@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// Members whose values differ from run to run; their types must be the same.
-const VARYING: [&str; 13] = [
+const VARYING: [&str; 14] = [
     "pid",
     "createdAt",
     "endedAt",
@@ -17,6 +17,7 @@ const VARYING: [&str; 13] = [
     "durationMs",
     "ended",
     "took",
+    "order",
     "total",
     "workspace",
     "cwd",

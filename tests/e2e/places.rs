@@ -140,7 +140,8 @@ fn a_task_at_a_place_is_told_like_one_here() {
 fn a_place_that_cannot_be_reached_is_a_note_and_the_task_waits() {
     let place = Place::new();
     place.reachable(false);
-    let daemon = place.lab.start().options(json!({"states": ["queued"]})).go();
+    let options = json!({"states": ["queued"], "notify": ["state"]});
+    let daemon = place.lab.start().options(options).go();
     let id = spawn(&daemon, "echo here at last");
     let task = eventually("the place is known to be away", || {
         Some(daemon.check(&id)).filter(|task| task["contact"].is_object())
@@ -157,12 +158,17 @@ fn a_place_that_cannot_be_reached_is_a_note_and_the_task_waits() {
     let id = spawn(&daemon, "read x < gate; exit 4");
     daemon.push("task/started", |push| push["task"]["id"] == *id);
     place.reachable(false);
-    let task = eventually("the place is known to be away", || {
-        Some(daemon.check(&id)).filter(|task| task["contact"].is_object())
-    });
-    assert_eq!(task["state"], "running");
-    gate.open();
+    let of_it = |push: &Value| push["task"]["id"] == *id;
+    let lost = daemon.push("task/state", |it| of_it(it) && it["task"]["contact"].is_object());
+    assert_eq!(lost["task"]["state"], "running");
+    assert_eq!(lost["task"]["shown"]["stands"], "running, build out of reach");
     place.reachable(true);
+    daemon.whole("the client is told that the place is reached", |log| {
+        let mut states = log.iter().filter_map(|entry| entry.push("task/state"));
+        let last = states.rfind(|push| of_it(push))?;
+        last["task"].get("contact").is_none().then_some(())
+    });
+    gate.open();
     assert_eq!(daemon.exited(&id)["task"]["exit"]["code"], 4);
 }
 

@@ -11,7 +11,7 @@ const TOLD: Duration = Duration::from_secs(30);
 
 #[test]
 fn a_task_that_waits_for_input_is_told_once_and_others_are_not() {
-    let daemon = Lab::new().daemon();
+    let daemon = Lab::new().start().options(json!({ "notify": ["state"] })).go();
     let start = Instant::now();
     let pty = json!({ "rows": 24, "cols": 80 });
     let spawn = |params: Value| id_of(&daemon.spawn(params));
@@ -46,12 +46,17 @@ fn a_task_that_waits_for_input_is_told_once_and_others_are_not() {
     assert_eq!(prompt["task"]["state"], "running");
     assert_eq!(prompt["task"]["waitsForInput"], true);
     assert_eq!(prompt["task"]["shown"]["stands"], "waits for input");
+    assert_eq!(prompt["task"]["shown"]["notice"], "warning");
     // Another client, or one that was restarted, sees it in the list.
     let listed = daemon.call("task/check", json!({}))["tasks"].clone();
-    for task in listed.as_array().expect("a list") {
+    let mut listed = listed.as_array().expect("a list").clone();
+    for task in &listed {
         let waits = task["waitsForInput"] == true;
         assert_eq!(waits, waiting.contains(&id_of(task)), "{task}");
     }
+    listed.sort_by_key(|task| task["shown"]["order"].as_str().unwrap().to_owned());
+    assert!(listed[..waiting.len()].iter().all(|task| task["waitsForInput"] == true), "{listed:?}");
+    assert_eq!(daemon.pushes("task/state"), Vec::<Value>::new());
     assert!(
         prompt["preview"]["tail"].as_str().is_some_and(|t| t.ends_with("password: "))
             || prompt["preview"]["head"].as_str().is_some_and(|t| t.ends_with("password: ")),
@@ -63,6 +68,12 @@ fn a_task_that_waits_for_input_is_told_once_and_others_are_not() {
     daemon.call("task/write", json!({ "id": waiting[0], "data": "secret\n" }));
     for id in &waiting[1..] {
         daemon.call("task/write", json!({ "id": id, "data": "\n", "eof": true }));
+    }
+    // The echo of the first and the output of the second show that they no longer wait.
+    for id in &waiting[..2] {
+        let push = daemon.push("task/state", |push| push["task"]["id"] == **id);
+        assert!(push["task"].get("waitsForInput").is_none(), "{push}");
+        assert_eq!(push["task"]["shown"]["stands"], "running");
     }
     for id in &waiting {
         assert_eq!(daemon.exited(id)["task"]["state"], "exited");

@@ -387,6 +387,8 @@ pub enum Event {
         /// What it serves now.
         serving: Serving,
     },
+    /// The task no longer waits for input, or the contact with its place was lost or restored.
+    State(Task),
     /// A notification other than an end was queued.
     Notified(Notification),
     /// A task ended, and its notification is stored.

@@ -355,6 +355,9 @@ impl Courier {
             let message = bell::Message { kind: Kind::Ledger, id: [0; 8], workspace };
             bell::ring(&self.state.join(layout::BELLS), message, None);
         }
+        for errand in self.errands.values().filter(|errand| !errand.ended) {
+            self.ring(Kind::Changed, errand.id);
+        }
     }
 
     fn ring(&self, kind: Kind, id: TaskId) {

@@ -370,9 +370,9 @@ impl Desk {
         let opened = self.house().await?.workspace(workspace, Role::Daemon).await;
         let (engine, events) = opened.map_err(|error| error::from_core(&error))?;
         let client = self.0.client.clone();
-        let (gate, tells_began) = (self.0.output_gate.clone(), self.defaults()?.tells_began);
+        let (gate, defaults) = (self.0.output_gate.clone(), self.defaults()?.clone());
         let sessions = self.0.sessions.clone();
-        self.0.jobs.vital(events::run(events, client, gate, sessions, tells_began));
+        self.0.jobs.vital(events::run(events, client, gate, sessions, defaults));
         Ok(engine)
     }
 }

@@ -25,13 +25,13 @@ pub(crate) use method::{
     WaitMode, WaitParams, WaitResult, WatchParam, WriteParams,
 };
 pub(crate) use object::{
-    Actor, Cause, Contact, DateTime, Delivered, DeliveredBy, Exit, Gap, Match, Notification,
-    NotificationKind, Output, Preview, Progress, Queued, QueuedReason, Shown, Standing, Survivor,
-    Task, TaskPlace, TaskRole, TaskState,
+    Actor, Cause, Contact, DateTime, Delivered, DeliveredBy, Exit, Gap, Match, Notice,
+    Notification, NotificationKind, Output, Preview, Progress, Queued, QueuedReason, Shown,
+    Standing, Survivor, Task, TaskPlace, TaskRole, TaskState,
 };
 pub(crate) use push::{
     BeganPush, Changed, ExitedPush, ListeningPush, NotifiedPush, OutputPush, ProgressPush,
-    ProgressToken, Push, StartedPush,
+    ProgressToken, Push, StartedPush, StatePush,
 };
 
 pub(crate) use session::{

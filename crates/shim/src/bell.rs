@@ -46,6 +46,9 @@ pub enum Kind {
     /// A message was added to an agent's session, or the session was opened or closed. Version 0.1.0 does
     /// not know this kind, and ignores it.
     Said = b'T',
+    /// Something changed that requests read from the task's record, or from its place. Version 0.1.0 does not
+    /// know this kind, and ignores it.
+    Changed = b'C',
 }
 
 /// A message that rings a bell.
@@ -82,6 +85,7 @@ impl Message {
             Kind::Queued,
             Kind::Ledger,
             Kind::Said,
+            Kind::Changed,
         ];
         Some(Self {
             kind: kinds.into_iter().find(|kind| *kind as u8 == bytes[0])?,

@@ -267,6 +267,7 @@ impl Shim {
             if self.stalled {
                 self.stalled = false;
                 self.files.sheet().stalled(false);
+                self.files.ring(Kind::Changed);
             }
             if let Some(at) = &mut self.stall_check {
                 *at = self.last_output + STALL_TIME;

@@ -77,13 +77,11 @@ export class Folder implements vscode.Disposable {
     this.daemon.onDidChangeState(() => this.events.state.fire(this));
     this.daemon.onDidFail((reason) => this.events.failed.fire({ folder: this, reason }));
     this.daemon.onPush('task/started', ({ task }) => this.apply(this.store.upsert(task)));
+    this.daemon.onPush('task/state', ({ task }) => this.apply(this.store.upsert(task)));
     this.daemon.onPush('task/progress', ({ id, percent, message }) => {
       this.apply(this.store.progress(id, percent, message));
     });
-    this.daemon.onPush('task/output', (push) => {
-      this.active(push.id);
-      this.events.output.fire({ folder: this, push });
-    });
+    this.daemon.onPush('task/output', (push) => this.events.output.fire({ folder: this, push }));
     this.daemon.onPush('task/notified', ({ notification }) => {
       this.apply(this.store.upsert(notification.task));
       this.events.notified.fire({ folder: this, notification });
@@ -116,12 +114,6 @@ export class Folder implements vscode.Disposable {
     return this.store.get(task.id) ?? task;
   }
 
-  /** Called when output came from a task, or input went to it. */
-  active(id: string): void {
-    const change = this.store.active(id);
-    if (change) this.apply(change);
-  }
-
   /** Starts a task again with its original parameters; a running one is stopped first. */
   async restart(id: string): Promise<Task> {
     return this.orGone(id, async () => {
@@ -137,12 +129,6 @@ export class Folder implements vscode.Disposable {
       const { task } = await this.daemon.request('task/stop', { id });
       this.apply(this.store.upsert(task));
     });
-  }
-
-  /** Polls a task: the daemon pushes nothing when contact with its place is lost or restored. */
-  async look(id: string): Promise<void> {
-    const result = await this.daemon.request('task/check', { id, tailBytes: 0 });
-    if ('task' in result) this.apply(this.store.upsert(result.task));
   }
 
   async remove(ids: string[]): Promise<void> {

@@ -215,7 +215,7 @@ export class Notices implements vscode.Disposable {
     if (held.length === 0) return;
     this.spaced = Date.now() + SPACING_MS;
     const ends = held.filter(({ notification }) => notification.kind === 'exited');
-    const failed = held.filter(({ notification }) => troubling(notification)).length;
+    const failed = held.filter(({ notification }) => troubling(notification.task)).length;
     const words = held.slice(0, NAMED).map(({ notification }) => inWords(notification));
     const more = held.length > NAMED ? `; and ${held.length - NAMED} more` : '';
     const count =
@@ -256,28 +256,17 @@ function wanted({ task, kind }: Notification): boolean {
   const setting = config.get<string>('notifications', 'all');
   const after = config.get('notifyAfterSeconds', 10) * 1_000;
   if (setting === 'off') return false;
-  switch (kind) {
-    case 'stalled':
-      return true;
-    case 'matched':
-      return setting === 'all';
-    case 'exited':
-      return (task.durationMs ?? 0) >= after && (setting === 'all' || isFailure(task));
-  }
+  if (kind === 'matched') return setting === 'all';
+  const long = (task.durationMs ?? after) >= after;
+  return long && task.shown.notice !== undefined && (setting === 'all' || troubling(task));
 }
 
-function troubling({ task, kind }: Notification): boolean {
-  return kind === 'stalled' || (kind === 'exited' && isFailure(task));
+/** Whether the daemon's notice of it is a warning or an error. */
+function troubling({ shown: { notice } }: Task): boolean {
+  return notice !== undefined && notice !== 'info';
 }
 
-function inWords({ task, kind, match }: Notification): string {
-  const name = cut(title(task), 80);
-  switch (kind) {
-    case 'stalled':
-      return `${name} waits for input`;
-    case 'matched':
-      return `${name}: ${cut(match?.line ?? '', 200)}`;
-    case 'exited':
-      return sentence(task);
-  }
+function inWords({ task, match }: Notification): string {
+  if (match) return `${cut(title(task), 80)}: ${cut(match.line, 200)}`;
+  return sentence(task);
 }

@@ -252,6 +252,7 @@ fn without(event: Event, held: &HashSet<TaskId>) -> Event {
         | Event::Output { .. }
         | Event::Progress { .. }
         | Event::Listening { .. }
+        | Event::State(_)
         | Event::Notified(_)
         | Event::Exited(_) => event,
     }

@@ -113,6 +113,8 @@ pub enum Report {
     Output(TaskId),
     /// The task waits for input.
     Stalled(TaskId),
+    /// The task no longer waits for input, or the contact with its place was lost or restored.
+    Changed(TaskId),
     /// The TCP ports that tasks listen on, ascending.
     Ports(Vec<(TaskId, Vec<Port>)>),
     /// The task has ended, with this record. May be reported more than once.

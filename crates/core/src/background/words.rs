@@ -14,6 +14,8 @@ use crate::background::task::{
 pub(crate) const CALLED_BYTES: usize = 240;
 /// Maximum bytes of the title of a task ahead.
 const TITLE_BYTES: usize = 40;
+/// The last time that [`order`] can represent, in milliseconds.
+const LAST_MS: i64 = 9_999_999_999_999;
 
 /// An error's reason in this project's style, without its number: `no such file or directory`.
 pub fn reason(error: &dyn std::error::Error) -> String {
@@ -187,6 +189,19 @@ pub fn title(task: &Task) -> String {
     let whole = task.label.as_deref().unwrap_or(&task.command);
     // A command may be 128 KiB long; process only what is shown.
     shorten(&one_line(&shorten(whole, 2 * CALLED_BYTES)), CALLED_BYTES)
+}
+
+/// Orders the tasks in lists: those that wait for input come first, then the other live ones, then the ended ones,
+/// each group newest first. Sorts as text.
+pub fn order(task: &Task) -> String {
+    let group = match &task.state {
+        State::Ended(_) => 2,
+        State::Queued(_) | State::Running | State::Stopping { .. } => {
+            i32::from(!task.waits_for_input)
+        }
+    };
+    let before_the_last = LAST_MS - task.created_at.0.clamp(0, LAST_MS);
+    format!("{group}{before_the_last:013}{}", task.id)
 }
 
 /// A task's state in a few words: `running`, `queued, 2nd for build`, `exit 1`, `stopped by client`, `timed

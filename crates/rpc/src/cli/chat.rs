@@ -320,6 +320,7 @@ impl Chat {
             Event::Began { .. }
             | Event::Output { .. }
             | Event::Listening { .. }
+            | Event::State(_)
             | Event::Notified(_) => return,
         }
         self.draw();

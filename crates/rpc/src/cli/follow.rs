@@ -93,6 +93,7 @@ impl<'a> Follow<'a> {
                     | Event::Began { .. }
                     | Event::Progress { .. }
                     | Event::Listening { .. }
+                    | Event::State(_)
                     | Event::Notified(_),
                 ) => {}
                 None => return Err(Failure::new("the background manager was closed")),

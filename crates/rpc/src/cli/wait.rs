@@ -151,6 +151,7 @@ fn show_event(live: &mut Live, event: Event, ids: &[TaskId], told: &mut BTreeSet
         | Event::Began { .. }
         | Event::Output { .. }
         | Event::Listening { .. }
+        | Event::State(_)
         | Event::Notified(_)
         | Event::Changed { .. } => {}
     }

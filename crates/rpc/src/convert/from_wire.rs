@@ -35,6 +35,8 @@ pub(crate) struct Defaults {
     pub(crate) tells_began: bool,
     /// Whether the client wants `session/timeline`.
     pub(crate) tells_timeline: bool,
+    /// Whether the client wants `task/state`.
+    pub(crate) tells_state: bool,
 }
 
 impl Default for Defaults {
@@ -45,6 +47,7 @@ impl Default for Defaults {
             knows_queued: false,
             tells_began: false,
             tells_timeline: false,
+            tells_state: false,
         }
     }
 }
@@ -66,7 +69,8 @@ pub(crate) fn defaults(options: wire::InitializationOptions) -> Result<Defaults>
     let knows_queued = options.states.contains(&wire::NewState::Queued);
     let tells_began = options.notify.contains(&wire::NewKind::Began);
     let tells_timeline = options.notify.contains(&wire::NewKind::Timeline);
-    Ok(Defaults { queue, linger, knows_queued, tells_began, tells_timeline })
+    let tells_state = options.notify.contains(&wire::NewKind::State);
+    Ok(Defaults { queue, linger, knows_queued, tells_began, tells_timeline, tells_state })
 }
 
 /// How long a client that sends heartbeats may be silent.

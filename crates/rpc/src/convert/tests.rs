@@ -9,7 +9,7 @@ use meanwhile_core::background::task::{
 use serde_json::{Value, json};
 
 use super::{error, hint, to_wire};
-use crate::wire::Encoding;
+use crate::wire::{self, Encoding};
 
 fn task(state: State) -> Task {
     Task {
@@ -215,6 +215,55 @@ fn a_task_is_told_in_words() {
     check(task(skipped), ["true", "stopped", "skipped", "skipped before it started (why)"]);
     let expired = ended(Outcome::TimedOut, Exit::Unknown, Some(Actor::Deadline));
     check(task(expired), ["true", "timedOut", "timed out", "timed out before it started"]);
+}
+
+#[test]
+fn a_list_is_in_the_order_of_its_tasks() {
+    let at = |state, seconds: i64| Task { created_at: Timestamp(seconds * 1_000), ..task(state) };
+    let over = |seconds| at(ended(Outcome::Exited, Exit::Code(0), None), seconds);
+    let cause = Cause { actor: Actor::Client, message: "why".to_owned() };
+    let expect = [
+        Task { waits_for_input: true, ..at(State::Running, 3) },
+        at(State::Running, 1_795_000_000),
+        at(State::Stopping { cause }, 2),
+        at(State::Running, 1),
+        Task { waits_for_input: true, ..over(1_795_000_001) },
+        over(9),
+        over(8),
+    ];
+    let orders = expect.map(|task| to_wire::shown(&task).order);
+    assert!(orders.is_sorted(), "{orders:?}");
+    let id = |id: &str| to_wire::shown(&Task { id: id.parse().unwrap(), ..over(9) }).order;
+    assert_ne!(
+        id("0123abcd"),
+        id("89abcdef"),
+        "the order of two tasks never depends on the client"
+    );
+}
+
+#[test]
+fn a_notice_is_as_urgent_as_the_state() {
+    let stopped = |actor| ended(Outcome::Stopped, Exit::Signal(libc::SIGTERM), Some(actor));
+    let exited = |exit| ended(Outcome::Exited, exit, None);
+    let lost = ended(Outcome::Lost, Exit::Unknown, Some(Actor::Daemon));
+    let late = ended(Outcome::TimedOut, Exit::Unknown, Some(Actor::Deadline));
+    for (state, waits_for_input, expect) in [
+        (State::Running, false, None),
+        (State::Running, true, Some(wire::Notice::Warning)),
+        (exited(Exit::Code(0)), false, Some(wire::Notice::Info)),
+        (stopped(Actor::Client), false, Some(wire::Notice::Info)),
+        (stopped(Actor::Agent), false, Some(wire::Notice::Info)),
+        (stopped(Actor::Linger), false, Some(wire::Notice::Warning)),
+        (stopped(Actor::Dependency), false, Some(wire::Notice::Warning)),
+        (exited(Exit::Code(1)), false, Some(wire::Notice::Error)),
+        (late, false, Some(wire::Notice::Error)),
+        (lost, false, Some(wire::Notice::Error)),
+    ] {
+        let task = Task { waits_for_input, ..task(state) };
+        assert_eq!(to_wire::shown(&task).notice, expect, "{task:?}");
+        let step = Task { is_step: true, ..task };
+        assert_eq!(to_wire::shown(&step).notice, None, "the agent waits for it");
+    }
 }
 
 #[test]

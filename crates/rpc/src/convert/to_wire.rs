@@ -95,6 +95,33 @@ pub(crate) fn shown(task: &task::Task) -> wire::Shown {
         stands: words::stands(task),
         ended: words::told(task),
         took: task.end().map(|end| words::elapsed(end.duration)),
+        order: words::order(task),
+        notice: notice(task),
+    }
+}
+
+/// How urgently a person is notified of a task's state; `None` if it needs no notice. The agent itself waits for a step.
+fn notice(task: &task::Task) -> Option<wire::Notice> {
+    let by = task.end().and_then(|end| end.cause.as_ref()).map(|cause| cause.actor);
+    match standing(&task.state) {
+        _ if task.is_step => None,
+        wire::Standing::Queued | wire::Standing::Stopping => None,
+        wire::Standing::Running => task.waits_for_input.then_some(wire::Notice::Warning),
+        wire::Standing::Succeeded => Some(wire::Notice::Info),
+        wire::Standing::Stopped => match by {
+            None | Some(task::Actor::Client | task::Actor::Agent) => Some(wire::Notice::Info),
+            Some(
+                task::Actor::Deadline
+                | task::Actor::Linger
+                | task::Actor::Limit
+                | task::Actor::Dependency
+                | task::Actor::Engine
+                | task::Actor::Daemon,
+            ) => Some(wire::Notice::Warning),
+        },
+        wire::Standing::Failed | wire::Standing::TimedOut | wire::Standing::Lost => {
+            Some(wire::Notice::Error)
+        }
     }
 }
 

@@ -255,6 +255,10 @@ impl Errand {
         self.holding.store(false, Ordering::Relaxed);
     }
 
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled
+    }
+
     /// Notes whether it waits for input; whether that is news.
     pub(super) fn note_stalled(&mut self, stalled: bool) -> bool {
         if self.stalled == stalled {

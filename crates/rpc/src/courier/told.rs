@@ -160,7 +160,12 @@ impl Courier {
                 let (id, offset) = (*id, params["offset"].as_u64().unwrap_or(0));
                 let Some(data) = bytes_of(params) else { return };
                 let Some(errand) = self.errands.get_mut(&id).filter(|it| !it.ended) else { return };
-                if !errand.output(offset, &data) {
+                let was_stalled = errand.is_stalled();
+                let is_whole = errand.output(offset, &data);
+                if was_stalled && !errand.is_stalled() {
+                    self.ring(Kind::Changed, id);
+                }
+                if !is_whole {
                     self.fetch(id);
                 }
                 self.tell_output(id);
@@ -199,12 +204,14 @@ impl Courier {
             }
             self.ring(Kind::Started, id);
         }
+        let went_on = task["waitsForInput"] != true
+            && self.errands.get_mut(&id).is_some_and(|errand| errand.note_stalled(false));
+        if went_on {
+            self.ring(Kind::Changed, id);
+        }
         let Some(errand) = self.errands.get_mut(&id) else { return };
         if !errand.spec.watches.is_empty() {
             errand.followed_until = Some(Instant::now() + FOLLOWED);
-        }
-        if task["waitsForInput"] != true {
-            errand.note_stalled(false);
         }
         if task["state"] == "stopping" {
             // The place is at it, with the time that was given.

@@ -13,6 +13,7 @@ use tokio::sync::RwLock;
 
 use super::lanes::Lanes;
 use super::sessions::Sessions;
+use crate::convert::from_wire::Defaults;
 use crate::convert::to_wire;
 use crate::peer::Client;
 use crate::wire::{self, Push};
@@ -23,9 +24,9 @@ pub(super) async fn run(
     client: Client,
     output_gate: Arc<RwLock<()>>,
     sessions: Sessions,
-    tells_began: bool,
+    defaults: Defaults,
 ) {
-    let mut pusher = Pusher { client, texts: Texts::default(), tells_began };
+    let mut pusher = Pusher { client, texts: Texts::default(), defaults };
     loop {
         pusher.client.room().await;
         let Some(event) = events.next().await else { return };
@@ -55,7 +56,10 @@ impl News {
             Event::Listening { id, serving } => {
                 return Some(Self::Serves(*id, serving.clone(), sessions.lanes()));
             }
-            Event::Output { .. } | Event::Progress { .. } | Event::Changed { .. } => return None,
+            Event::Output { .. }
+            | Event::Progress { .. }
+            | Event::State(_)
+            | Event::Changed { .. } => return None,
         };
         let lanes = sessions.get(&task.queue)?.lanes?;
         Some(Self::Task(Box::new(task.clone()), lanes))
@@ -77,8 +81,7 @@ impl News {
 struct Pusher {
     client: Client,
     texts: Texts,
-    /// The client asked for it.
-    tells_began: bool,
+    defaults: Defaults,
 }
 
 impl Pusher {
@@ -87,7 +90,7 @@ impl Pusher {
             Event::Started(task) => {
                 self.client.push(&Push::Started(wire::StartedPush { task: to_wire::task(&task) }));
             }
-            Event::Began { task, waited } if self.tells_began => {
+            Event::Began { task, waited } if self.defaults.tells_began => {
                 let waited_ms = to_wire::millis(waited);
                 let task = to_wire::task(&task);
                 self.client.push(&Push::Began(wire::BeganPush { task, waited_ms }));
@@ -112,6 +115,14 @@ impl Pusher {
                     ready: serving.ready,
                 }));
             }
+            Event::State(task) if self.defaults.tells_state => {
+                let mut task = to_wire::task(&task);
+                if !self.defaults.knows_queued {
+                    task = task.without_queued_state();
+                }
+                self.client.push(&Push::State(wire::StatePush { task }));
+            }
+            Event::State(_) => {}
             Event::Notified(notification) => {
                 let notification = to_wire::notification(&notification);
                 self.client.push(&Push::Notified(wire::NotifiedPush { notification }));

@@ -25,7 +25,7 @@ pub(crate) struct InitializationOptions {
     /// The states newer than version 0.1.0 that the client knows: `queued`. The server sends no others.
     #[serde(default)]
     pub(crate) states: Vec<NewState>,
-    /// The optional pushes that the client wants: `began`, `timeline`.
+    /// The optional pushes that the client wants: `began`, `timeline`, `state`.
     #[serde(default)]
     pub(crate) notify: Vec<NewKind>,
     /// How often the client sends something, in milliseconds: after four times as long without a message the server
@@ -92,6 +92,8 @@ pub(crate) enum NewKind {
     Began,
     /// `session/timeline`: changed pieces of the timelines of open sessions.
     Timeline,
+    /// `task/state`: a task no longer waits for input, or the contact with its place was lost or restored.
+    State,
     /// A push of a later version.
     #[serde(other)]
     Unknown,

@@ -140,6 +140,23 @@ pub(crate) struct Shown {
     /// How long it ran, such as `1m 32s`. Left out until it has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) took: Option<String>,
+    /// Its place in a list: lists are sorted by this text, ascending.
+    pub(crate) order: String,
+    /// How urgently to notify a person who does not see the task. Left out if its state needs no notice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) notice: Option<Notice>,
+}
+
+/// How urgent a notice to a person is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Notice {
+    /// It succeeded, or a client or the agent stopped it.
+    Info,
+    /// It waits for input, or the daemon stopped it.
+    Warning,
+    /// It failed, timed out or was lost.
+    Error,
 }
 
 /// The status of a task for display; a client has one icon and one colour for each.

@@ -25,6 +25,8 @@ pub(crate) enum Push {
     Progress(ProgressPush),
     /// A task listens on different ports, or its readiness changed.
     Listening(ListeningPush),
+    /// A task no longer waits for input, or the contact with its place was lost or restored.
+    State(StatePush),
     /// A watch matched, or a task waits for input.
     Notified(NotifiedPush),
     /// A task ended.
@@ -100,6 +102,13 @@ pub(crate) struct ListeningPush {
     pub(crate) ports: Vec<u16>,
     /// True if it is ready to serve: one of these ports has been open for 300 ms, or a watch matched.
     pub(crate) ready: bool,
+}
+
+/// Parameters of `task/state`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub(crate) struct StatePush {
+    /// The task as it is now.
+    pub(crate) task: Task,
 }
 
 /// Parameters of `task/notified`: kinds `matched` and `stalled`.

@@ -49,7 +49,7 @@ Connection.__index = Connection
 local patience = 5
 local minute = 60000
 --- The member of `features` that the plugin needs; older daemons do not have it.
-local needed = "Watched.says"
+local needed = "Task.shown.notice"
 --- The protocol version of the plugin.
 local protocol = 1
 
@@ -135,7 +135,7 @@ function Connection:launch(generation)
     root_dir = self.root,
     workspace_folders = { { uri = vim.uri_from_fname(self.root), name = self.root } },
     capabilities = { window = { workDoneProgress = opts.progress } },
-    init_options = { queue = opts.queue, lingerMs = linger, notify = { "timeline" } },
+    init_options = { queue = opts.queue, lingerMs = linger, notify = { "timeline", "state" } },
     handlers = handlers,
     cmd = function(dispatchers)
       ---@type vim.lsp.rpc.Dispatchers

@@ -57,13 +57,8 @@ function M.warn(text)
   say("meanwhile: " .. text, vim.log.levels.WARN)
 end
 
----@type table<meanwhile.Outcome, integer>
-local levels = {
-  ok = vim.log.levels.INFO,
-  stopped = vim.log.levels.WARN,
-  failed = vim.log.levels.ERROR,
-  lost = vim.log.levels.ERROR,
-}
+--- The levels of the daemon's notices.
+local levels = { warning = vim.log.levels.WARN, error = vim.log.levels.ERROR }
 
 ---@param task meanwhile.Task
 ---@param name integer the maximum width of its name
@@ -115,7 +110,7 @@ local function flush()
   local tasks, failed, worst = ends, 0, vim.log.levels.INFO
   ends = {}
   for _, task in ipairs(tasks) do
-    local level = levels[format.outcome(task)]
+    local level = levels[task.shown.notice] or vim.log.levels.INFO
     failed = failed + (level > vim.log.levels.INFO and 1 or 0)
     worst = math.max(worst, level)
   end
@@ -154,7 +149,7 @@ local function wanted(task)
   local notify = config.get().notify
   if type(notify) ~= "function" then
     local long = not task.durationMs or task.durationMs >= config.get().notify_after * 1000
-    return notify == true and long and not seen(task)
+    return notify == true and task.shown.notice ~= nil and long and not seen(task)
   end
   local ok, answer = pcall(notify, task)
   if not ok and faulty ~= answer then

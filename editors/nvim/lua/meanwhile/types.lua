@@ -76,6 +76,8 @@
 ---@field stands string `queued, 2nd for build`, `exit 1`, `stopped by client`
 ---@field ended? string `exited 1 after 4.0s`
 ---@field took? string `1m 32s`
+---@field order string lists are sorted by this text
+---@field notice? "info"|"warning"|"error" how urgently to notify the person, if at all
 
 ---@class meanwhile.Notification
 ---@field seq integer

@@ -187,8 +187,7 @@ function Workspace:announce(task, notification)
   if ours then
     self.latest = task.id
   end
-  local outcome = format.outcome(task)
-  if ours and (outcome == "failed" or outcome == "lost") then
+  if ours and task.shown.notice == "error" then
     self.seen_failures = self.seen_failures + 1
   end
   -- A person who stops a task learns its end from the response, unless that is an error.
@@ -207,17 +206,11 @@ end
 ---@param method string
 ---@param params table
 function Workspace:pushed(method, params)
-  local waited = self.tasks[params.id] and self.tasks[params.id].waitsForInput
-  if waited and (method == "task/output" or method == "task/progress") then
-    -- The task runs on: ask the daemon for its state.
-    self.tasks[params.id].waitsForInput = nil
-    self:check(params.id)
-  end
   if method == "$/cancelRequest" then
     require("meanwhile.ui.permission").withdraw(params.id)
   elseif method == "task/output" then
     self:emit("output", params)
-  elseif method == "task/started" then
+  elseif method == "task/started" or method == "task/state" then
     self:absorb(params.task)
   elseif method == "task/progress" then
     local task = self.tasks[params.id]
@@ -340,23 +333,14 @@ function Workspace:await(method, params)
   return answer
 end
 
---- Tasks without steps of turns: those waiting for input, then running, then ended; each newest first.
+--- Tasks without steps of turns, in the daemon's order.
 ---@return meanwhile.Task[]
 function Workspace:sorted()
   local tasks = vim.tbl_filter(function(task)
     return not format.is_step(task)
   end, vim.tbl_values(self.tasks))
   table.sort(tasks, function(a, b)
-    local a_runs, b_runs = not format.ended(a), not format.ended(b)
-    local a_waits, b_waits = a.waitsForInput == true, b.waitsForInput == true
-    if a_runs ~= b_runs then
-      return a_runs
-    elseif a_waits ~= b_waits then
-      return a_waits
-    elseif a.createdAt ~= b.createdAt then
-      return a.createdAt > b.createdAt
-    end
-    return a.id < b.id
+    return a.shown.order < b.shown.order
   end)
   return tasks
 end

@@ -16,6 +16,7 @@ describe("a notice", function()
           title = end_[1],
           outcome = end_[2] == 0 and "succeeded" or "failed",
           ended = ("exited %d after 4.0s"):format(end_[2]),
+          notice = end_[2] == 0 and "info" or "error",
         },
       })
     end
@@ -206,7 +207,7 @@ describe("a notice", function()
     local nvim = harness.child(place)
     local stall = [[
       local task = require("meanwhile").list()[1]
-      task.waitsForInput, task.shown.stands = true, "waits for input"
+      task.waitsForInput, task.shown.stands, task.shown.notice = true, "waits for input", "warning"
       local notification = { kind = "stalled", seq = 1, queue = "default", task = task }
       require("meanwhile.workspace").get():pushed("task/notified", { notification = notification })
     ]]

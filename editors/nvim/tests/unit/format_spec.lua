@@ -119,7 +119,7 @@ describe("format", function()
         label = "tests",
         exit = { code = 1 },
         endedAt = "2026-11-22T09:30:04.000Z",
-        shown = { title = "tests", outcome = "failed", stands = "exit 1" },
+        shown = { title = "tests", outcome = "failed", stands = "exit 1", notice = "error" },
       }),
       task({
         id = "cccccccc",
@@ -142,7 +142,12 @@ describe("format", function()
         id = "eeeeeeee",
         on = "attic",
         endedAt = "2026-11-22T09:30:54.000Z",
-        shown = { title = "make", outcome = "lost", stands = "lost, attic out of reach" },
+        shown = {
+          title = "make",
+          outcome = "lost",
+          stands = "lost, attic out of reach",
+          notice = "error",
+        },
       }),
     }
     tasks[1].durationMs = nil
@@ -150,7 +155,7 @@ describe("format", function()
       { now = now, width = 96, icons = "ascii", filter = "", root = "/w", state = "ready" }
     local lines, _, rows = list.lines(tasks, opts)
     assert.same({
-      " /w  3 running, 1 failed, 5 in all",
+      " /w  3 running, 2 failed, 5 in all",
       " * running 40%      1m           (agent)  make                     ####...... linking  aaaaaaaa",
       " x exit 1         4.0s  56s ago  tests    make                                         b3f9c2a1",
       " * running        3.0s                    make                               at build  cccccccc",
@@ -164,7 +169,7 @@ describe("format", function()
       for row, line in ipairs(list.lines(tasks, opts)) do
         assert.truthy(vim.fn.strdisplaywidth(line) <= width, line)
         local name = ({
-          "3 running, 1 failed",
+          "3 running, 2 failed",
           "running 40%%.*make",
           "exit 1.*tests",
           "make.*at build",

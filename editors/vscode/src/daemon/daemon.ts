@@ -54,7 +54,7 @@ export interface Settings {
 }
 
 /** A feature that this extension needs and older daemons lack, as named in `features`. */
-const NEEDED = 'Watched.says';
+const NEEDED = 'Task.shown.notice';
 
 export class Daemon implements vscode.Disposable {
   private client: LanguageClient | undefined;
@@ -250,7 +250,7 @@ export class Daemon implements vscode.Disposable {
       outputChannel: this.log,
       traceOutputChannel: hiding(this.log, settings.secrets),
       revealOutputChannelOn: RevealOutputChannelOn.Never,
-      initializationOptions: { ...settings, notify: ['timeline'] },
+      initializationOptions: { ...settings, notify: ['timeline', 'state'] },
       initializationFailedHandler: () => false,
       errorHandler: {
         error: () => ({ action: ErrorAction.Continue, handled: true }),

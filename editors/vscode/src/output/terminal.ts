@@ -183,7 +183,6 @@ export class TaskTerminal implements vscode.Pseudoterminal {
   }
 
   private async write(data: string, eof: boolean): Promise<void> {
-    this.folder.active(this.id);
     await this.folder.daemon.request('task/write', {
       id: this.id,
       data,

@@ -28,6 +28,10 @@ export type TaskRole = 'step';
 export type Standing =
   'queued' | 'running' | 'stopping' | 'succeeded' | 'failed' | 'stopped' | 'timedOut' | 'lost';
 /**
+ * How urgent a notice to a person is.
+ */
+export type Notice = 'info' | 'warning' | 'error';
+/**
  * Result of `task/check`.
  */
 export type CheckResult = OneTask | TaskList;
@@ -450,7 +454,7 @@ export type SessionUpdate =
   | (UsageUpdate & {
       sessionUpdate: 'usage_update';
     })
-  | (Notice & {
+  | (Notice2 & {
       sessionUpdate: 'notice';
     })
   | (CompactionUpdate & {
@@ -659,7 +663,7 @@ export type NewState = 'queued' | 'unknown';
 /**
  * The pushes that a client has to ask for.
  */
-export type NewKind = 'began' | 'timeline' | 'unknown';
+export type NewKind = 'began' | 'timeline' | 'state' | 'unknown';
 
 /**
  * Additional metadata; nothing may be assumed of its values.
@@ -925,6 +929,11 @@ export interface Shown {
    * How long it ran, such as `1m 32s`. Left out until it has ended.
    */
   took?: string;
+  /**
+   * Its place in a list: lists are sorted by this text, ascending.
+   */
+  order: string;
+  notice?: Notice;
 }
 /**
  * One task and the end of its output.
@@ -1492,6 +1501,12 @@ export interface ListeningPush {
   ready: boolean;
 }
 /**
+ * Parameters of `task/state`.
+ */
+export interface StatePush {
+  task: Task;
+}
+/**
  * Parameters of `task/notified`: kinds `matched` and `stalled`.
  */
 export interface NotifiedPush {
@@ -1929,7 +1944,7 @@ export interface Cost {
 /**
  * Fire-and-forget information for the user.
  */
-export interface Notice {
+export interface Notice2 {
   severity: NoticeSeverity;
   /**
    * Required non-empty plain-text title that can stand alone.
@@ -2971,7 +2986,7 @@ export interface InitializationOptions {
    */
   states?: NewState[];
   /**
-   * The optional pushes that the client wants: `began`, `timeline`.
+   * The optional pushes that the client wants: `began`, `timeline`, `state`.
    */
   notify?: NewKind[];
   /**
@@ -3051,6 +3066,7 @@ export interface Pushes {
   'task/output': OutputPush;
   'task/progress': ProgressPush;
   'task/listening': ListeningPush;
+  'task/state': StatePush;
   'task/notified': NotifiedPush;
   'task/exited': ExitedPush;
   'tasks/changed': Changed;

@@ -15,7 +15,7 @@ export type Outcome =
   | 'timedOut'
   | 'lost';
 
-/** The daemon's outcome, or `waiting` if a push reported that the task waits for input. */
+/** The daemon's outcome, or `waiting` if the task waits for input. */
 export function outcome(task: Pick<Task, 'shown' | 'waitsForInput'>): Outcome {
   const { outcome } = task.shown;
   if (outcome !== 'queued' && outcome !== 'running') return outcome;
@@ -32,7 +32,7 @@ export function asText(words: string): string {
 
 /** Whether a task failed, timed out or was lost. */
 export function isFailure(task: Task): boolean {
-  return ['failed', 'timedOut', 'lost'].includes(outcome(task));
+  return task.shown.notice === 'error';
 }
 
 /** The codicon and the theme colour of each outcome. */
@@ -112,9 +112,8 @@ function rough(ms: number): string {
 /** The text after the title in the list. */
 export function description(task: Task, now: number, usualMs: number | undefined): string {
   const { outcome: how, stands } = task.shown;
-  // The icon shows ordinary states; `waits for input` is outdated once `waitsForInput` is cleared.
-  const ordinary = task.waitsForInput ? [] : ['running', 'waits for input', 'exit 0'];
-  const parts = ordinary.includes(stands) ? [] : [stands];
+  // The icon shows ordinary states.
+  const parts = ['running', 'exit 0'].includes(stands) ? [] : [stands];
   if (task.on !== undefined && !stands.includes(task.on)) parts.push(`at ${task.on}`);
   if (!hasEnded(task)) {
     return [...parts, ...timing(task, now, how === 'running' ? usualMs : undefined)].join(' · ');
@@ -136,7 +135,7 @@ export function ago(ms: number): string {
 /** For a screen reader, and for a notification: `npm test exited 1 after 4.0s`. */
 export function sentence(task: Task): string {
   const { title, ended, stands } = task.shown;
-  return `${cut(title, 80)} ${ended ?? `is ${stands}`}`;
+  return `${cut(title, 80)} ${ended ?? stands}`;
 }
 
 export function cut(text: string, length: number): string {

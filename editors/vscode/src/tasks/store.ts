@@ -17,9 +17,9 @@ export class TaskStore {
     return this.byId.get(id);
   }
 
-  /** Tasks that wait for input, then running ones, then ended ones, each newest first. Without steps. */
+  /** The tasks in the daemon's order, without steps. */
   all(): Task[] {
-    return this.known().sort(order);
+    return this.known().sort((a, b) => (a.shown.order < b.shown.order ? -1 : 1));
   }
 
   get size(): number {
@@ -52,11 +52,7 @@ export class TaskStore {
     const before = this.byId.get(task.id);
     this.put(task);
     const now = this.byId.get(task.id) ?? task;
-    const moved =
-      before === undefined ||
-      hasEnded(before) !== hasEnded(now) ||
-      isStep(before) !== isStep(now) ||
-      Boolean(before.waitsForInput) !== Boolean(now.waitsForInput);
+    const moved = before?.shown.order !== now.shown.order || before?.role !== now.role;
     return { structure: moved, tasks: [now] };
   }
 
@@ -67,13 +63,7 @@ export class TaskStore {
       ...(percent === undefined ? {} : { percent }),
       ...(message === undefined ? {} : { message }),
     };
-    return this.upsert({ ...task, progress, waitsForInput: false });
-  }
-
-  /** Called when a task prints or is sent input: it no longer waits. */
-  active(id: string): StoreChange | undefined {
-    const task = this.byId.get(id);
-    return task?.waitsForInput ? this.upsert({ ...task, waitsForInput: false }) : undefined;
+    return this.upsert({ ...task, progress });
   }
 
   /** Whether the daemon's snapshot lists other running tasks than are known here. */
@@ -130,13 +120,4 @@ export function isStep(task: Task): boolean {
 
 export function hasEnded({ state }: Task): boolean {
   return state !== 'queued' && state !== 'running' && state !== 'stopping';
-}
-
-function order(a: Task, b: Task): number {
-  const ended = Number(hasEnded(a)) - Number(hasEnded(b));
-  if (ended !== 0) return ended;
-  const waits = Number(b.waitsForInput ?? false) - Number(a.waitsForInput ?? false);
-  if (waits !== 0) return waits;
-  // Both are timestamps in the daemon's format, which sorts correctly as text.
-  return a.createdAt < b.createdAt ? 1 : a.createdAt > b.createdAt ? -1 : a.id < b.id ? 1 : -1;
 }

@@ -41,8 +41,6 @@ const TICK_MS = 1_000;
 /** With more running tasks than this, times are updated only every `CROWD_TICKS` ticks. */
 const CROWD = 50;
 const CROWD_TICKS = 5;
-/** Ticks between polls of whether the place of a task can be reached. */
-const PLACE_TICKS = 3;
 /** Changes within this time are one redraw. */
 const REDRAW_AFTER_MS = 50;
 /** The same for a long list, which VS Code lays out more slowly than tasks arrive. */
@@ -250,7 +248,7 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
     return text;
   }
 
-  /** Redraws the lines whose times have changed, and polls tasks at places. */
+  /** Redraws the lines whose times have changed. */
   private moveClocks(): void {
     if (!this.view.visible) return;
     const running = this.running();
@@ -259,9 +257,6 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
     const moved: TaskNode[] = [];
     for (const folder of this.folders.all()) {
       for (const task of folder.store.all()) {
-        if (task.on && !hasEnded(task) && this.ticks % PLACE_TICKS === 0) {
-          folder.look(task.id).catch(() => undefined);
-        }
         const node = this.nodes.get(task.id);
         if (node && node.drawn !== '' && this.words(node, task) !== node.drawn) moved.push(node);
       }

@@ -180,3 +180,19 @@ test('an end is acknowledged once, and again to the next daemon that still has i
   expect(it.acked).toEqual([1, 1]);
   expect(it.said).toHaveLength(2);
 });
+
+test('what the daemon gives no notice of is counted and not told; a warning passes a filter', async () => {
+  const it = place();
+  it.connect();
+  await it.drained([]);
+  const { notice: _, ...quiet } = shown('stopped');
+  it.push(notification(1, { shown: quiet }));
+  await it.told();
+  expect([it.badge(), it.said]).toEqual([1, []]);
+  settings.set('meanwhile', { notifyAfterSeconds: 0, notifications: 'failures' });
+  it.push(notification(2));
+  it.push(notification(3, { shown: shown('stopped', { notice: 'warning', title: 'limited' }) }));
+  await it.told();
+  expect(it.said).toHaveLength(1);
+  expect(it.said[0]).toMatch(/^limited/);
+});

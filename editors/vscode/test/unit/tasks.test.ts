@@ -85,13 +85,6 @@ test.each<[string, Task, number, number | undefined, string]>([
     'waits for input · 20s',
   ],
   [
-    'not waiting any more',
-    task({ shown: shown('running', { stands: 'waits for input' }) }),
-    20_000,
-    undefined,
-    '20s',
-  ],
-  [
     'on another machine',
     task({ on: 'build' }),
     20_000,
@@ -150,13 +143,16 @@ test.each<[string, Task, number, number | undefined, string]>([
   ],
 ])('%s', (_, task, gone, usual, words) => expect(description(task, AT + gone, usual)).toBe(words));
 
+test('a task that waits for input has an icon of its own', () => {
+  expect(outcome(task({ waitsForInput: true }))).toBe('waiting');
+  expect(outcome(task())).toBe('running');
+});
+
 test('sentences for notifications and screen readers', () => {
-  expect(sentence(task())).toBe('npm test is running');
+  expect(sentence(task())).toBe('npm test running');
   expect(sentence(ended())).toBe('npm test exited 0 after 4.0s');
   const title = 'x'.repeat(100);
-  expect(sentence(task({ shown: shown('running', { title }) }))).toBe(
-    `${'x'.repeat(79)}… is running`,
-  );
+  expect(sentence(task({ shown: shown('running', { title }) }))).toBe(`${'x'.repeat(79)}… running`);
 });
 
 test('a filter looks at state, command, label and id', () => {
@@ -191,13 +187,17 @@ test('a list drops what it does not name, but not what began after it was asked 
   expect([...store.ids()].sort()).toEqual(['00000002', '00000003']);
 });
 
-test('running first, then newest', () => {
+test('the order is the daemon’s, and a task that it moves changes the structure', () => {
   const store = new TaskStore();
-  const at = (ms: number) => new Date(AT + ms).toISOString();
-  store.upsert(ended({ id: '00000001', createdAt: at(3) }));
-  store.upsert(task({ id: '00000002', createdAt: at(1) }));
-  store.upsert(task({ id: '00000003', createdAt: at(2) }));
+  const at = (id: string, order: string) => task({ id, shown: shown('running', { order }) });
+  store.upsert(at('00000001', '2'));
+  store.upsert(at('00000002', '12'));
+  store.upsert(at('00000003', '11'));
   expect(store.all().map(({ id }) => id)).toEqual(['00000003', '00000002', '00000001']);
+  expect(store.upsert(at('00000001', '0')).structure).toBe(true);
+  expect(store.upsert(at('00000001', '0')).structure).toBe(false);
+  expect(store.progress('00000001', 10).structure).toBe(false);
+  expect(store.all()[0]?.id).toBe('00000001');
 });
 
 test('a step stands in no list, until it is a task', () => {
@@ -227,26 +227,6 @@ test('a snapshot that speaks of others asks for a list', () => {
   expect(store.changed({ running: ['b3f9c2a1'], undelivered: {} })).toBe(false);
   expect(store.changed({ running: ['b3f9c2a1', '00000001'], undelivered: {} })).toBe(true);
   expect(store.changed({ running: [], undelivered: { default: 1 } })).toBe(true);
-});
-
-test('a task that waits for input stands first, until there is output', () => {
-  const store = new TaskStore();
-  const late = task({ id: '00000002', createdAt: '2999-01-01T00:00:00.000Z' });
-  store.upsert(late);
-  store.upsert(task({ waitsForInput: true }));
-  expect(store.all().map((one) => outcome(one))).toEqual(['waiting', 'running']);
-  expect(store.active('b3f9c2a1')).toMatchObject({ structure: true });
-  expect(store.active('b3f9c2a1')).toBeUndefined();
-  expect(store.all()[0]?.id).toBe(late.id);
-});
-
-test('a task moves in the list when it begins to wait for input, and when it does no more', () => {
-  const store = new TaskStore();
-  store.upsert(task());
-  expect(store.upsert(task({ waitsForInput: true })).structure).toBe(true);
-  expect(store.upsert(task({ waitsForInput: true })).structure).toBe(false);
-  expect(store.progress('b3f9c2a1', 10).structure).toBe(true);
-  expect(store.progress('b3f9c2a1', 20).structure).toBe(false);
 });
 
 test('what a command usually takes is its median', () => {

@@ -425,6 +425,9 @@ impl Local {
             (Kind::Stalled, Ok(id)) if is_ours && self.meet(id, None) => {
                 self.reports.push_back(Report::Stalled(id));
             }
+            (Kind::Changed, Ok(id)) if is_ours && self.hands.contains_key(&id) => {
+                self.reports.push_back(Report::Changed(id));
+            }
             (Kind::Ended, Ok(id)) if is_ours => self.ended(id),
             (Kind::Stopping, Ok(id)) if is_ours && self.hands.contains_key(&id) => self.left(id),
             (Kind::Gone, Ok(id)) if is_ours => self.reports.push_back(Report::Gone(id)),
@@ -438,6 +441,7 @@ impl Local {
                 | Kind::Queued
                 | Kind::Output
                 | Kind::Stalled
+                | Kind::Changed
                 | Kind::Stopping
                 | Kind::Ended
                 | Kind::Gone,

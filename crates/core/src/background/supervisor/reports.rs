@@ -57,6 +57,12 @@ impl Supervisor {
             Report::Started(id, pid) => self.step(id, life::Step::Started, About::Pid(pid)),
             Report::Output(id) => self.output(id),
             Report::Stalled(id) => self.stalled(id),
+            Report::Changed(id) => {
+                let lives = self.tasks.get(&id).is_some_and(|live| !live.life.has_ended());
+                if let Some(task) = self.task(id).filter(|_| lives) {
+                    self.tell_event(id, Event::State(task));
+                }
+            }
             Report::Ports(found) => self.ports_found(found),
             Report::Ended(id, reading) => {
                 self.step_supervision(id, supervision::Step::Ended);

@@ -214,6 +214,7 @@ impl Board {
             | Event::Began { .. }
             | Event::Output { .. }
             | Event::Listening { .. }
+            | Event::State(_)
             | Event::Notified(_)
             | Event::Exited(_)
             | Event::Changed { .. } => {}

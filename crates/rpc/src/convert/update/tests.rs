@@ -49,7 +49,7 @@ fn name(push: &Push) -> &'static str {
         Push::Timeline(_) => "session/timeline",
         Push::Watched(_) => "session/watched",
         Push::Started(_) | Push::Output(_) | Push::Progress(_) => "of a task",
-        Push::Began(_) | Push::Listening(_) => "of a task",
+        Push::Began(_) | Push::Listening(_) | Push::State(_) => "of a task",
         Push::Notified(_) | Push::Exited(_) | Push::Changed(_) => "of a task",
     }
 }

@@ -230,6 +230,7 @@ impl Voice for AcpVoice {
             Push::Started(_)
             | Push::Began(_)
             | Push::Progress(_)
+            | Push::State(_)
             | Push::Notified(_)
             | Push::Exited(_)
             | Push::Changed(_)

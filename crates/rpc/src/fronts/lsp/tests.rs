@@ -127,7 +127,7 @@ async fn the_handshake_is_that_of_the_protocol() {
     let ours = &capabilities["experimental"]["meanwhile"];
     assert_eq!(ours["protocolVersion"], 1);
     assert_eq!(ours["methods"].as_array().unwrap().len(), 29);
-    assert_eq!(ours["notifications"].as_array().unwrap().len(), 14);
+    assert_eq!(ours["notifications"].as_array().unwrap().len(), 15);
     assert_eq!(ours["limits"]["messageBytes"], 16 << 20);
     assert_eq!(ours["limits"]["waitingRequests"], 1_024);
     is_error(&client.ask("initialize", json!({})).await, json!("initialize"), -32600);

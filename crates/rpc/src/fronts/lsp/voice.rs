@@ -33,6 +33,7 @@ pushes! {
     Output, "task/output", wire::OutputPush;
     Progress, "task/progress", wire::ProgressPush;
     Listening, "task/listening", wire::ListeningPush;
+    State, "task/state", wire::StatePush;
     Notified, "task/notified", wire::NotifiedPush;
     Exited, "task/exited", wire::ExitedPush;
     Changed, "tasks/changed", wire::Changed;

@@ -9,11 +9,7 @@ local view = require("meanwhile.ui.view")
 
 local M = {}
 
---- How often to check tasks on other machines: the daemon does not push a loss of contact.
-local place_ms = 3000
-
 ---@class meanwhile.List
----@field looked integer when tasks on other machines were last checked, by `vim.uv.now`
 ---@field workspace meanwhile.Workspace
 ---@field buf integer
 ---@field rows string[] task ids by line
@@ -125,7 +121,7 @@ function M.lines(tasks, opts)
   for _, task in ipairs(tasks) do
     if not format.ended(task) then
       running = running + 1
-    elseif format.outcome(task) == "failed" or task.state == "lost" then
+    elseif task.shown.notice == "error" then
       failed = failed + 1
     end
     if M.matches(task, opts.filter) then
@@ -243,18 +239,8 @@ function List:draw()
       end
     end
   end
-  local runs = false
-  local looks = vim.uv.now() - self.looked > place_ms
-  for _, task in ipairs(self.workspace:sorted()) do
-    if not format.ended(task) then
-      runs = true
-      if task.on and looks then
-        self.looked = vim.uv.now()
-        self.workspace:check(task.id)
-      end
-    end
-  end
-  self.tick(runs)
+  local first = self.workspace:sorted()[1]
+  self.tick(first ~= nil and not format.ended(first))
 end
 
 ---@private
@@ -382,7 +368,7 @@ end
 function M.open(workspace)
   local self = lists[workspace.root]
   if not self or not view.whole(self.buf) then
-    self = setmetatable({ workspace = workspace, rows = {}, filter = "", looked = 0 }, List)
+    self = setmetatable({ workspace = workspace, rows = {}, filter = "" }, List)
     self.buf = view.scratch("meanwhile://tasks" .. workspace.root, "meanwhile-list")
     lists[workspace.root] = self
     self:map()

@@ -15,7 +15,7 @@ use crate::background::executor::{Executor, Report, What};
 use crate::background::store::Store;
 use crate::background::supervisor::{Charge, Event as Woke, Supervisor, job};
 use crate::background::task::{Actor, Cause, Task, TaskId};
-use crate::background::{self, Role, Settings, Spawned, Stop};
+use crate::background::{self, Role, Settings, Spawned, Stop, words};
 use crate::error::Error;
 
 /// The receiver of a spawner's reply.
@@ -185,6 +185,7 @@ impl Bench {
                     let ready = if serving.ready { ", ready" } else { "" };
                     format!("listens on {:?}{ready}", serving.ports)
                 }
+                background::Event::State(task) => format!("is {}", words::stands(&task)),
                 background::Event::Notified(notification) => {
                     format!("notified {:?}", notification.kind)
                 }

@@ -49,9 +49,13 @@ async fn an_end_before_the_start_was_heard_of_tells_both() {
 async fn survivors_keep_a_task_until_they_are_gone() {
     let mut bench = Bench::new().await;
     let id = bench.running().await;
+    bench.report(Report::Changed(id));
+    assert_eq!(bench.told(), ["is running"]);
     bench.end(id, &[77]);
     bench.write().await;
     assert_eq!(bench.told(), ["exited Exited", "running 0"]);
+    bench.report(Report::Changed(id));
+    assert_eq!(bench.told(), [""; 0], "an end is final");
     assert_eq!(bench.script.asked(), [""; 0], "its tree is still looked after");
     assert_eq!(bench.get(id), None, "it has ended");
     let (reply, gone) = oneshot::channel();
