@@ -271,6 +271,10 @@ fn prompts_wait_for_the_turn_that_runs_and_delay_nothing_else() {
         assert_eq!(chat.daemon.answer(ask), Ok(json!({ "stopReason": "end_turn" })));
         chat.says(text);
     }
+    // Each enters the conversation where its turn starts.
+    let turns = chat.daemon.pushes("session/turn");
+    let prompts: Vec<&Value> = turns.iter().filter_map(|turn| turn.get("prompt")).collect();
+    assert_eq!(prompts, ["first", "second", "third"]);
 }
 
 #[test]

@@ -92,7 +92,7 @@ methods! {
 
 /// Features that were added after the first release: parameters as `method.member`, which a server without this
 /// feature refuses, and members of objects as `Object.member`. `initialize` lists them.
-pub(crate) const FEATURES: [&str; 23] = [
+pub(crate) const FEATURES: [&str; 24] = [
     "initialize.secrets",
     "task/spawn.shell",
     "task/spawn.service",
@@ -116,6 +116,7 @@ pub(crate) const FEATURES: [&str; 23] = [
     "Task.place",
     "Watched.says",
     "Task.shown.notice",
+    "session/turn.prompt",
 ];
 
 /// The method of this name in the table.

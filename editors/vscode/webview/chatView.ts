@@ -3,7 +3,7 @@
 
 import MarkdownIt from 'markdown-it';
 import type { AgentState, FromWebview } from '../src/panel/messages';
-import { type Entry, type Permission, type SessionModel, shown } from '../src/panel/session';
+import { type Entry, type Permission, type SessionModel, shown, works } from '../src/panel/session';
 import type { Card } from '../src/protocol/generated';
 import {
   blockText,
@@ -97,11 +97,12 @@ export class ChatView {
     }
     // Only who is at the end wants to follow it.
     const atEnd = this.isAtEnd();
-    const waiting = (session?.waiting ?? []).map((text): Entry => ({ kind: 'waiting', text }));
-    this.drawEntries([...(session?.entries ?? []), ...waiting]);
+    const kind = session?.running ? 'waiting' : 'user';
+    const sent = (session?.sent ?? []).map((text): Entry => ({ kind, text }));
+    this.drawEntries([...(session?.entries ?? []), ...sent]);
     this.drawAsks(session?.permissions ?? []);
     this.drawState(session);
-    this.stop.hidden = !session?.busy || session.held !== undefined;
+    this.stop.hidden = !works(session) || session?.held !== undefined;
     this.box.disabled = agent.kind !== 'ready' || session?.held?.free === false;
     this.enable();
     if (atEnd) this.log.scrollTop = this.log.scrollHeight;
@@ -219,10 +220,10 @@ export class ChatView {
       );
     } else if (agent.kind === 'starting') parts.push(spinner(), 'Starting…');
     else if (session?.held)
-      parts.push(session.busy ? spinner() : codicon('eye'), session.held.says);
+      parts.push(session.running ? spinner() : codicon('eye'), session.held.says);
     else if (session?.retry !== undefined) parts.push(codicon('warning'), session.retry);
     else if (session && session.permissions.length > 0) parts.push('Waits for your answer');
-    else if (session?.busy) parts.push(spinner(), 'Working…');
+    else if (works(session)) parts.push(spinner(), 'Working…');
     else if (session) {
       const running = session.timeline.pieces.filter(
         (piece) => piece.type === 'lane' && piece.look === 'running',

@@ -184,8 +184,10 @@ pub enum Update {
         turn: u64,
         /// Who began it.
         origin: Origin,
+        /// The prompt that it starts with. Of a watched session, its message follows instead.
+        prompt: Option<String>,
     },
-    /// What a person said: told on a load only; live, the client that sent it shows it.
+    /// What a person said: told on a load and of a watched session only.
     Prompt(String),
     /// What they showed with it, likewise.
     Image(Image),

@@ -68,13 +68,13 @@ impl Teller {
         use acp::SessionUpdate as To;
         let update = match update {
             Update::Ask(ask) => return Some(Told::Ask(Box::new(ask))),
-            Update::TurnStarted { turn, origin } => {
-                return Some(self.turn(turn, TurnState::Started, origin, None));
+            Update::TurnStarted { turn, origin, prompt } => {
+                return Some(self.turn(turn, TurnState::Started, origin, prompt, None));
             }
             Update::TurnEnded { turn, origin, end } => {
                 self.terminals.clear();
                 self.titles.clear();
-                return Some(self.turn(turn, TurnState::Ended, origin, Some(end)));
+                return Some(self.turn(turn, TurnState::Ended, origin, None, Some(end)));
             }
             Update::Answer { call } => {
                 self.call = Some(call);
@@ -219,7 +219,14 @@ impl Teller {
         Own { origin, call: Some(call), task_ids, says, cards, ..Own::default() }
     }
 
-    fn turn(&self, turn: u64, state: TurnState, origin: Origin, end: Option<TurnEnd>) -> Told {
+    fn turn(
+        &self,
+        turn: u64,
+        state: TurnState,
+        origin: Origin,
+        prompt: Option<String>,
+        end: Option<TurnEnd>,
+    ) -> Told {
         let (stop_reason, error) = match end.map(stop_reason) {
             None => (None, None),
             Some(Ok(reason)) => (Some(reason), None),
@@ -230,6 +237,7 @@ impl Teller {
             turn,
             state,
             origin: trace::origin(origin),
+            prompt,
             says: stop_reason.and_then(ending),
             stop_reason,
             error,

@@ -335,6 +335,9 @@ pub(crate) struct TurnPush {
     pub(crate) state: TurnState,
     /// What started the turn.
     pub(crate) origin: TurnOrigin,
+    /// The text of the prompt that it starts with, for the client that sent it: show it here, where its turn starts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) prompt: Option<String>,
     /// Why it ended; left out with `error`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stop_reason: Option<acp::StopReason>,

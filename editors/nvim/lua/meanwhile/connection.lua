@@ -49,7 +49,7 @@ Connection.__index = Connection
 local patience = 5
 local minute = 60000
 --- The member of `features` that the plugin needs; older daemons do not have it.
-local needed = "Task.shown.notice"
+local needed = "session/turn.prompt"
 --- The protocol version of the plugin.
 local protocol = 1
 

@@ -9,7 +9,7 @@ local function chat(log, tasks)
     log = log,
     workspace = { tasks = tasks },
     drawn = {},
-    queued = {},
+    sent = {},
     working = function()
       return false
     end,

@@ -54,7 +54,7 @@ export interface Settings {
 }
 
 /** A feature that this extension needs and older daemons lack, as named in `features`. */
-const NEEDED = 'Task.shown.notice';
+const NEEDED = 'session/turn.prompt';
 
 export class Daemon implements vscode.Disposable {
   private client: LanguageClient | undefined;

@@ -55,12 +55,9 @@ export interface SessionModel {
   title: string | undefined;
   entries: Entry[];
   /** Prompts whose turns have not started, in order. */
-  waiting: string[];
-  /** The last prompt shown went to an idle agent; its turn has not started yet. */
-  early: boolean;
-  busy: boolean;
-  /** Prompts whose turns have ended but whose replies have not come; another turn may run by then. */
-  over: number;
+  sent: string[];
+  /** A turn runs. */
+  running: boolean;
   retry: string | undefined;
   permissions: Permission[];
   usage: string | undefined;
@@ -77,7 +74,8 @@ export type SessionEvent =
   | { type: 'pieces'; pieces: Piece[] }
   /** A prompt sent from this window; the daemon does not echo it. */
   | { type: 'prompted'; text: string }
-  | { type: 'answered'; text?: string; error: string | undefined }
+  /** A prompt was refused, and no turn started; or its turn failed, and no push said so. */
+  | { type: 'refused'; text: string; error: string }
   | { type: 'permission'; permission: Permission }
   | { type: 'permissionOver'; key: number }
   | { type: 'held'; held: SessionModel['held'] }
@@ -88,16 +86,19 @@ export function emptySession(id: string): SessionModel {
     id,
     title: undefined,
     entries: [],
-    waiting: [],
-    early: false,
-    busy: false,
-    over: 0,
+    sent: [],
+    running: false,
     retry: undefined,
     permissions: [],
     usage: undefined,
     timeline: NOTHING,
     held: undefined,
   };
+}
+
+/** Whether the agent works, or is about to. */
+export function works(session: SessionModel | undefined): boolean {
+  return session !== undefined && (session.running || session.sent.length > 0);
 }
 
 /** Applies one event to the model, in place. */
@@ -123,20 +124,14 @@ export function reduce(model: SessionModel, event: SessionEvent): void {
       model.timeline = place(model.timeline, event.pieces);
       return;
     case 'prompted':
-      model.waiting.push(event.text);
-      if (!model.busy) begin(model);
-      model.early ||= !model.busy;
-      model.busy = true;
+      model.sent.push(event.text);
       return;
-    case 'answered':
-      // The turn of a refused prompt never started.
-      if (event.error !== undefined && model.waiting[0] === event.text) begin(model);
-      else if (model.over > 0) {
-        model.over -= 1;
-        return;
-      }
-      ended(model, undefined, event.error);
+    case 'refused': {
+      const at = model.sent.indexOf(event.text);
+      if (at >= 0) model.entries.push({ kind: 'user', text: model.sent.splice(at, 1)[0] ?? '' });
+      model.entries.push({ kind: 'error', text: event.error });
       return;
+    }
     case 'permission':
       model.permissions.push(event.permission);
       asked(model, event.permission.request);
@@ -152,7 +147,7 @@ export function reduce(model: SessionModel, event: SessionEvent): void {
         says: event.watched.says,
         free: event.watched.holder === 'closed' || event.watched.holder === 'gone',
       };
-      model.busy &&= event.watched.holder === 'open';
+      model.running &&= event.watched.holder === 'open';
       return;
   }
 }
@@ -287,38 +282,14 @@ export function shown(input: unknown, before: string): string {
 }
 
 function turn(model: SessionModel, push: TurnPush): void {
-  if (push.state === 'started') {
-    model.busy = true;
-    if (push.origin === 'prompt') {
-      if (model.early) model.early = false;
-      else begin(model);
-    }
-    return;
+  model.running = push.state === 'started';
+  if (push.prompt !== undefined) {
+    model.sent.shift();
+    model.entries.push({ kind: 'user', text: push.prompt });
   }
-  if (push.origin === 'prompt') model.over += 1;
-  ended(model, push.says, push.error);
-}
-
-/** Starts the turn of the prompt that has waited longest. */
-function begin(model: SessionModel): void {
-  const text = model.waiting.shift();
-  if (text === undefined) return;
-  model.entries.push({ kind: 'user', text });
-}
-
-function ended(model: SessionModel, says: string | undefined, error: string | undefined) {
-  model.busy = false;
-  model.early = false;
+  if (model.running) return;
   model.retry = undefined;
   model.permissions = [];
-  const last = model.entries.at(-1);
-  if (error !== undefined) {
-    if (last?.kind !== 'error' || last.text !== error) {
-      model.entries.push({ kind: 'error', text: error });
-    }
-    return;
-  }
-  if (says !== undefined && (last?.kind !== 'turn' || last.text !== says)) {
-    model.entries.push({ kind: 'turn', text: says });
-  }
+  if (push.error !== undefined) model.entries.push({ kind: 'error', text: push.error });
+  if (push.says !== undefined) model.entries.push({ kind: 'turn', text: push.says });
 }

@@ -158,10 +158,11 @@ export class Sessions {
         sessionId: id,
         prompt: [{ type: 'text', text }],
       });
-      this.take(id, { type: 'answered', text, error: undefined });
     } catch (error) {
-      const { message } = error as Error;
-      this.take(id, { type: 'answered', text, error: message });
+      const begun = !this.models.get(id)?.sent.includes(text);
+      // The end of its turn has told this.
+      if (begun && errorCode(error) === ERRORS.modelFailed) return;
+      this.take(id, { type: 'refused', text, error: (error as Error).message });
     }
   }
 

@@ -2000,6 +2000,10 @@ export interface TurnPush {
   turn: number;
   state: TurnState;
   origin: TurnOrigin;
+  /**
+   * The text of the prompt that it starts with, for the client that sent it: show it here, where its turn starts.
+   */
+  prompt?: string;
   stopReason?: StopReason;
   /**
    * What went wrong, and what to do about it.

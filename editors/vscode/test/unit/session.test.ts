@@ -5,6 +5,21 @@ import type { SessionUpdate } from '../../src/protocol/session';
 
 const text = (text: string) => ({ type: 'text' as const, text });
 const push = (update: SessionUpdate): SessionEvent => ({ type: 'update', update });
+/** A turn that starts with this prompt. */
+const begins = (prompt?: string): SessionEvent => ({
+  type: 'turn',
+  push: {
+    sessionId: 's',
+    turn: 1,
+    state: 'started',
+    origin: prompt === undefined ? 'background' : 'prompt',
+    ...(prompt !== undefined && { prompt }),
+  },
+});
+const ends = (why: { says?: string; error?: string } = {}): SessionEvent => ({
+  type: 'turn',
+  push: { sessionId: 's', turn: 1, state: 'ended', origin: 'prompt', ...why },
+});
 const says = (words: string, call = 1) =>
   push({
     sessionUpdate: 'agent_message_chunk',
@@ -43,7 +58,7 @@ function seen(...events: SessionEvent[]): string[] {
 test('chunks of one voice are one entry', () => {
   expect(
     seen(
-      { type: 'prompted', text: 'hi' },
+      begins('hi'),
       push({ sessionUpdate: 'agent_thought_chunk', content: text('h') }),
       push({ sessionUpdate: 'agent_thought_chunk', content: text('m') }),
       says('Hel'),
@@ -116,7 +131,7 @@ test('what a failed call streamed is void; what entered its request stays', () =
       says: 'asked again',
     },
   };
-  const model = after({ type: 'prompted', text: 'go' }, says('half', 2), retry);
+  const model = after(begins('go'), says('half', 2), retry);
   expect(model.entries).toEqual([{ kind: 'user', text: 'go' }]);
   expect(model.retry).toBe('asked again');
   reduce(model, says('whole', 2));
@@ -180,54 +195,23 @@ test('a session of another process says how it stands there, and is free once th
   const watched = { sessionId: 's', pid: 7, asks: [], says: 'Process 7 has it' };
   const model = after({ type: 'watched', watched: { ...watched, holder: 'open' } });
   expect(model.held).toEqual({ says: 'Process 7 has it', free: false });
-  reduce(model, {
-    type: 'turn',
-    push: { sessionId: 's', turn: 1, state: 'started', origin: 'prompt' },
-  });
+  reduce(model, begins());
   reduce(model, { type: 'watched', watched: { ...watched, holder: 'open' } });
-  expect([model.held?.free, model.busy]).toEqual([false, true]);
+  expect([model.held?.free, model.running]).toEqual([false, true]);
   reduce(model, { type: 'watched', watched: { ...watched, holder: 'gone' } });
-  expect([model.held?.free, model.busy]).toEqual([true, false]);
+  expect([model.held?.free, model.running]).toEqual([true, false]);
 });
 
-test('a turn ends with its reason, once, however it is told', () => {
-  const over: SessionEvent = { type: 'answered', error: undefined };
-  const pushed: SessionEvent = {
-    type: 'turn',
-    push: { sessionId: 's', turn: 1, state: 'ended', origin: 'prompt', says: 'Cancelled.' },
-  };
-  const model = after({ type: 'prompted', text: 'go' }, pushed, over);
-  expect(model.busy).toBe(false);
+test('a turn ends with its reason or its error', () => {
+  const model = after(begins('go'), ends({ says: 'Cancelled.' }));
+  expect(model.running).toBe(false);
   expect(model.entries.map(({ kind }) => kind)).toEqual(['user', 'turn']);
-  expect(seen({ type: 'answered', error: undefined })).toEqual([]);
-  expect(seen({ type: 'answered', error: 'no' })).toEqual(['error: no']);
-});
-
-test('the answer to a prompt says nothing of the turn after it', () => {
-  const turn = (state: 'started' | 'ended', says?: string): SessionEvent => ({
-    type: 'turn',
-    push: { sessionId: 's', turn: 1, state, origin: 'prompt', ...(says && { says }) },
-  });
-  const model = after(
-    { type: 'prompted', text: 'one' },
-    turn('started'),
-    { type: 'prompted', text: 'two' },
-    turn('ended', 'Cancelled.'),
-    turn('started'),
-    { type: 'answered', text: 'one', error: undefined },
-  );
-  expect(model.busy).toBe(true);
-  expect(model.entries.map(({ kind }) => kind)).toEqual(['user', 'turn', 'user']);
-  reduce(model, turn('ended'));
-  expect(model.busy).toBe(false);
+  expect(seen(begins('go'), ends({ error: 'no' }))).toEqual(['user: go', 'error: no']);
 });
 
 test('a turn that a result began needs no heading: the card of that result says so', () => {
-  const model = after({
-    type: 'turn',
-    push: { sessionId: 's', turn: 2, state: 'started', origin: 'background' },
-  });
-  expect(model.busy).toBe(true);
+  const model = after(begins());
+  expect(model.running).toBe(true);
   expect(model.entries).toEqual([]);
 });
 
@@ -238,7 +222,7 @@ test('a question is open until it is answered, or its turn is over', () => {
   });
   const model = after(ask(1), ask(2), { type: 'permissionOver', key: 1 });
   expect(model.permissions.map(({ key }) => key)).toEqual([2]);
-  reduce(model, { type: 'answered', error: undefined });
+  reduce(model, ends());
   expect(model.permissions).toEqual([]);
 });
 
@@ -271,22 +255,16 @@ test('a plan is one entry that changes', () => {
 });
 
 test('a prompt sent while a turn runs waits, and takes its place when its turn begins', () => {
-  const model = emptySession('s');
-  const turn = (state: 'started' | 'ended') =>
-    reduce(model, {
-      type: 'turn',
-      push: { sessionId: 's', turn: 1, state, origin: 'prompt' } as never,
-    });
-  reduce(model, { type: 'prompted', text: 'one' });
-  reduce(model, { type: 'prompted', text: 'two' });
-  turn('started');
-  expect([model.entries.length, model.waiting]).toEqual([1, ['two']]);
-  turn('ended');
-  turn('started');
+  const model = after({ type: 'prompted', text: 'one' }, { type: 'prompted', text: 'two' });
+  reduce(model, begins('one'));
+  expect([model.entries.length, model.sent]).toEqual([1, ['two']]);
+  reduce(model, ends());
+  reduce(model, begins('two'));
   expect(model.entries.at(-1)).toEqual({ kind: 'user', text: 'two' });
-  expect(model.waiting).toEqual([]);
+  expect(model.sent).toEqual([]);
   reduce(model, { type: 'prompted', text: 'three' });
-  reduce(model, { type: 'answered', text: 'three', error: 'overloaded' });
+  reduce(model, { type: 'refused', text: 'three', error: 'overloaded' });
+  expect(model.sent).toEqual([]);
   expect(model.entries.slice(-2)).toEqual([
     { kind: 'user', text: 'three' },
     { kind: 'error', text: 'overloaded' },

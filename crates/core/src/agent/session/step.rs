@@ -174,9 +174,10 @@ impl Work {
     }
 
     /// Reports a fact to the front.
-    pub(super) async fn show(&self, event: Event) {
+    pub(super) async fn show(&mut self, event: Event) {
         if let Fact::TurnStarted { turn, origin, .. } = event.fact {
-            self.out.send(Update::TurnStarted { turn, origin }).await;
+            let prompt = self.said.take();
+            self.out.send(Update::TurnStarted { turn, origin, prompt }).await;
         }
         self.out.send(Update::Traced(event)).await;
     }

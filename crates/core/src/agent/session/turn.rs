@@ -83,6 +83,7 @@ impl Work {
         self.counts.turns += 1;
         let turn = self.counts.turns;
         let title = prompt.as_ref().map(|said| title(&said.text));
+        self.said = prompt.as_ref().map(|said| said.text.clone());
         self.note(Fact::TurnStarted { turn, origin, title: title.clone() });
         if !self.titled {
             self.step.title = title.or(self.step.title.take());

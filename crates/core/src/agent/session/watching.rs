@@ -395,7 +395,8 @@ impl Reader {
             Fact::TurnStarted { turn, origin, .. } => {
                 self.turn = Some((turn, origin));
                 if is_live {
-                    out.push(Seen::Said(Update::TurnStarted { turn, origin }));
+                    // Its message is shown as on a load.
+                    out.push(Seen::Said(Update::TurnStarted { turn, origin, prompt: None }));
                 }
             }
             Fact::TurnEnded { turn, stop_reason, error } => {

@@ -145,6 +145,8 @@ pub(super) struct Work {
     pub(super) waited: u32,
     /// Whether the person has sent a prompt while the turn runs.
     pub(super) spoken: watch::Receiver<bool>,
+    /// The prompt of a turn whose start has not been reported yet.
+    pub(super) said: Option<String>,
     /// How often this turn had to ask again, because the answer was empty or contained a tool call as text.
     pub(super) nudges: Nudges,
     /// The stored request form for the model's server.
@@ -200,6 +202,7 @@ impl Work {
             patience: Patience::lasting(std::time::Duration::ZERO),
             waited: 0,
             spoken,
+            said: None,
             nudges: Nudges::default(),
             form: String::new(),
         };

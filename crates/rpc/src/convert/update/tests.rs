@@ -383,9 +383,14 @@ fn plan_usage_and_title_have_acps_shapes() {
 #[test]
 fn turns_retries_and_facts_have_pushes_of_their_own() {
     check(
-        Update::TurnStarted { turn: 2, origin: Origin::Background },
+        Update::TurnStarted { turn: 2, origin: Origin::Background, prompt: None },
         "session/turn",
         json!({"sessionId": "s", "turn": 2, "state": "started", "origin": "background"}),
+    );
+    check(
+        Update::TurnStarted { turn: 2, origin: Origin::Prompt, prompt: Some("hi".to_owned()) },
+        "session/turn",
+        json!({"sessionId": "s", "turn": 2, "state": "started", "origin": "prompt", "prompt": "hi"}),
     );
     let ended = |end: TurnEnd, member: &str, value: &str, says: Option<&str>| {
         let mut params = json!({"sessionId": "s", "turn": 2, "state": "ended", "origin": "prompt"});

@@ -21,16 +21,12 @@ local M = {}
 ---@field buf integer the transcript
 ---@field input integer the prompt
 ---@field drawn { item: meanwhile.Item, count: integer }[] items in the buffer, and their line counts
----@field turns integer prompts sent and not answered yet
----@field queued string[] prompts sent while a turn runs, not in the transcript yet
+---@field sent string[] prompts whose turns have not started
 ---@field unsent string[] prompts to send once the session is open
----@field shown integer prompts in the transcript
----@field begun integer prompts whose turns have started
----@field self_turn boolean whether a turn runs that no prompt from here started
+---@field running boolean whether a turn runs
 ---@field loading boolean
 ---@field note? string
 ---@field pending boolean
----@field ending? string how the last turn ended, if not as usual
 ---@field watched? meanwhile.Watched set while the session is only watched, not open here
 ---@field offs fun()[]
 local Chat = {}
@@ -49,7 +45,7 @@ end
 
 ---@return boolean
 function Chat:working()
-  return self.turns > 0 or self.self_turn
+  return self.running or #self.sent > 0
 end
 
 ---@private
@@ -110,28 +106,24 @@ function Chat:pushed(method, params)
     self.log:void(params.call)
     self.note = params.says
   elseif method == "session/turn" then
-    -- The turn of a prompt sent from here ends with the response to `session/prompt`.
-    if params.origin == "background" or self.watched then
-      self.self_turn = params.state == "started"
-    end
-    if params.state == "started" and params.origin == "prompt" then
-      self:turn_started()
+    self.running = params.state == "started"
+    if params.prompt then
+      table.remove(self.sent, 1)
+      self.log:prompt(params.prompt)
     elseif params.state == "ended" then
-      self.note, self.ending = nil, params.says
+      self.note = nil
       self.log:close()
-      if params.says then
-        self.log:fault(params.says)
+      local problem = params.error or params.says
+      if problem then
+        self.log:fault(problem)
       end
-      if params.error and (params.origin == "background" or self.watched) then
-        self.log:fault(params.error)
-      end
-      if params.origin == "background" then
-        self:answered(params.error)
+      if params.stopReason ~= "cancelled" and not self.watched then
+        self:answered(problem)
       end
     end
   elseif method == "session/watched" then
     self.watched = params --[[@as meanwhile.Watched]]
-    self.self_turn = self.self_turn and params.holder == "open"
+    self.running = self.running and params.holder == "open"
   else
     return
   end
@@ -171,8 +163,7 @@ end
 ---@private
 function Chat:reset()
   self.log = transcript.new()
-  self.turns, self.self_turn, self.note, self.queued = 0, false, nil, {}
-  self.shown, self.begun, self.watched = 0, 0, nil
+  self.sent, self.running, self.note, self.watched = {}, false, nil, nil
 end
 
 --- Switches to a session and loads the whole conversation from the daemon.
@@ -243,20 +234,6 @@ function Chat:begin()
   end)
 end
 
---- Called when a prompt's turn starts: a prompt that waited for the turn before enters the transcript.
----@private
-function Chat:turn_started()
-  if self.begun < self.shown then
-    self.begun = self.begun + 1
-    return
-  end
-  local text = table.remove(self.queued, 1)
-  if text then
-    self.log:prompt(text)
-    self.begun, self.shown = self.begun + 1, self.shown + 1
-  end
-end
-
 --- Sends the prompts that were written before the session was open.
 ---@private
 function Chat:flush()
@@ -294,14 +271,7 @@ function Chat:send(text)
     table.insert(self.unsent, text)
     return self.loading or self:begin()
   end
-  if self:working() then
-    -- The transcript shows it where its turn starts, after the current turn.
-    table.insert(self.queued, text)
-  else
-    self.log:prompt(text)
-    self.shown = self.shown + 1
-  end
-  self.turns = self.turns + 1
+  table.insert(self.sent, text)
   self:soon()
   for _, win in ipairs(vim.fn.win_findbuf(self.buf)) do
     vim.api.nvim_win_set_cursor(win, { vim.api.nvim_buf_line_count(self.buf), 0 })
@@ -310,25 +280,23 @@ function Chat:send(text)
   self.workspace:request("session/prompt", {
     sessionId = session,
     prompt = { { type = "text", text = text } },
-  }, function(err, result)
-    if self.session ~= session then
+  }, function(err)
+    if self.session ~= session or not err then
       return
     end
-    self.turns = math.max(0, self.turns - 1)
-    self.note = nil
-    self.log:close()
-    if err then
-      -- The daemon may have refused the prompt without starting a turn.
-      self.begun = self.shown
-      self:failed(err)
-      if not err.told then
-        self:answered(sessions.explain(err))
-      end
-    elseif result.stopReason ~= "cancelled" then
-      -- A person who cancels a turn needs no message.
-      self:answered(self.ending)
+    local at = vim.fn.index(self.sent, text) + 1
+    if at > 0 then
+      -- It was refused, and no turn started.
+      table.remove(self.sent, at)
+      self.log:prompt(text)
+    elseif err.code == 1008 then
+      -- The end of its turn has told this.
+      return
     end
-    self:soon()
+    self:failed(err)
+    if not err.told then
+      self:answered(sessions.explain(err))
+    end
   end)
 end
 

@@ -27,8 +27,8 @@ function M.bar(chat)
   if chat.watched then
     table.insert(parts, chat.watched.says)
   end
-  if #chat.queued > 0 then
-    local count = #chat.queued
+  local count = #chat.sent
+  if chat.running and count > 0 then
     table.insert(parts, count == 1 and "1 prompt waits" or count .. " prompts wait")
   end
   if running > 0 then
