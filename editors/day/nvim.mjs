@@ -184,7 +184,7 @@ const tasks = {
     await keys('do');
     await step('`]c`, `do`: the second part is taken back');
     await keys('ZZ');
-    await sees(/the comma stays/);
+    await sees(/Written as you left it/);
     await step('`ZZ`: written as it stood');
     if (!reads('cart.py').includes('", ".join')) throw new Error('the part was written');
   },
@@ -245,6 +245,7 @@ const tasks = {
     await step('and what is said next');
     other.stdin.end();
     await new Promise((done) => other.once('exit', done));
+    await sees(/The session was closed/);
     await keys('iWhat is in the cart, then?<Esc><CR>');
     await sees(/then\?[\s\S]*a price and a count/);
     await step('it is free: the next prompt is said from here');

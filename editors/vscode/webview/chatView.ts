@@ -236,7 +236,8 @@ export class ChatView {
     }
     if (session?.usage !== undefined) parts.push(h('span', { class: 'usage' }, session.usage));
     this.state.replaceChildren(...parts);
-    this.state.classList.toggle('trouble', agent.kind === 'missing');
+    const long = agent.kind === 'missing' || session?.held !== undefined;
+    this.state.classList.toggle('long', long);
   }
 
   /** What a person without a model can do now, rather than a text about variables. */

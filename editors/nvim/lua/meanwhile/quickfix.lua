@@ -85,9 +85,7 @@ function M.fill(workspace, id, done)
       elseif valid == 0 then
         tell.warn(("no place in the output of %s matches 'errorformat'"):format(format.name(task)))
       else
-        tell.info(
-          ("%d place%s in the quickfix list (:copen)"):format(valid, valid == 1 and "" or "s")
-        )
+        tell.info(("%d place%s found (:copen)"):format(valid, valid == 1 and "" or "s"))
       end
     end)
   end)

@@ -325,7 +325,7 @@ describe("the output", function()
     nvim:cmd("Meanwhile run ++cwd=src FLAGS=1 ../gcc -c main.x")
     nvim:hears("exited 1")
     nvim:cmd("Meanwhile quickfix")
-    nvim:hears("1 place in the quickfix list")
+    nvim:hears("1 place found")
     nvim:cmd("cc")
     assert.same(
       { place.root .. "/src/main.x", 2 },

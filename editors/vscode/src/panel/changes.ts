@@ -18,7 +18,13 @@ export class Changes implements vscode.FileSystemProvider, vscode.Disposable {
   private readonly proposals = new Map<number, { change: Diff; uri: vscode.Uri }>();
   private readonly emitter = new vscode.EventEmitter<vscode.FileChangeEvent[]>();
   readonly onDidChangeFile = this.emitter.event;
-  private readonly registration = vscode.workspace.registerFileSystemProvider(CHANGE_SCHEME, this);
+  private readonly registration = vscode.Disposable.from(
+    vscode.workspace.registerFileSystemProvider(CHANGE_SCHEME, this),
+    // Not before: an automatic save may be under way, and would fail without the text.
+    vscode.workspace.onDidCloseTextDocument(({ uri }) => {
+      if (this.keyOf(uri) === undefined) this.texts.delete(uri.toString());
+    }),
+  );
   private time = 1;
   /** Distinguishes this window's documents from those of before a reload. */
   private readonly born = Date.now().toString(36);
@@ -78,8 +84,6 @@ export class Changes implements vscode.FileSystemProvider, vscode.Disposable {
     await documentOf(proposal.uri)?.save();
     const uri = proposal.uri.toString();
     await vscode.window.tabGroups.close(tabsOf((modified) => modified.toString() === uri));
-    this.texts.delete(uri);
-    this.texts.delete(this.uri(`was-${this.born}-${key}`, proposal.change.path).toString());
   }
 
   private async compare(

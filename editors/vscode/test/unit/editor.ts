@@ -54,6 +54,7 @@ export const workspace = {
   registerFileSystemProvider: never,
   registerTextDocumentContentProvider: never,
   textDocuments: [] as unknown[],
+  onDidCloseTextDocument: vi.fn((_: (document: { uri: unknown }) => void) => never()),
   onDidChangeConfiguration: never,
   onDidGrantWorkspaceTrust: never,
 };
@@ -69,6 +70,17 @@ export const commands = {
 };
 
 export const env = { appRoot: '/editor' };
+export const Uri = {
+  from: ({ scheme, path }: { scheme: string; path: string }) => ({
+    scheme,
+    path,
+    toString: () => `${scheme}:${path}`,
+  }),
+};
+export const FileChangeType = { Changed: 1 };
+export const FileSystemError = {
+  FileNotFound: (uri: unknown) => new Error(`there is no ${uri}`),
+};
 export class ThemeIcon {}
 export class TerminalLink {}
 export class TreeItem {}

@@ -381,9 +381,7 @@ end
 --- Shows both windows, with the cursor in the prompt.
 function Chat:show()
   local win = view.show(self.buf, config.get().chat.open)
-  for option, value in pairs({ wrap = true, linebreak = true, breakindent = true }) do
-    vim.api.nvim_set_option_value(option, value, { win = win, scope = "local" })
-  end
+  view.wrap(win)
   local input = vim.fn.win_findbuf(self.input)[1]
   if input and vim.api.nvim_win_get_tabpage(input) == vim.api.nvim_get_current_tabpage() then
     vim.api.nvim_set_current_win(input)

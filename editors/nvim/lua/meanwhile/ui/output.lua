@@ -50,6 +50,13 @@ local behind_most = 4 * 1024 * 1024
 --- How many bytes one turn of the event loop feeds to the terminal: some milliseconds of work.
 local feed_bytes = 48 * 1024
 
+--- The colours of the last line by 'background': a terminal's own green and yellow are hard to read on a
+--- light one.
+local colours = {
+  dark = { ok = "32", failed = "31", lost = "31", stopped = "33" },
+  light = { ok = "38;5;22", failed = "38;5;88", lost = "38;5;88", stopped = "38;5;94" },
+}
+
 --- Text of this plugin in the output, dimmed.
 ---@param text string
 ---@return string
@@ -79,10 +86,10 @@ function Output:finish(task)
     return
   end
   self.ended = true
-  local colour = ({ ok = 32, failed = 31, lost = 31, stopped = 33 })[format.outcome(task)] or 0
+  local colour = colours[vim.o.background][format.outcome(task)] or "0"
   -- Start a new line if the output did not end with one.
   local lead = self.open_line and "\r\n" or ""
-  self:write(("%s\27[0m\27[%dm[%s]\27[0m\r\n"):format(lead, colour, format.ending(task)))
+  self:write(("%s\27[0m\27[%sm[%s]\27[0m\r\n"):format(lead, colour, format.ending(task)))
 end
 
 ---@private

@@ -194,9 +194,7 @@ local function show(ask, above)
   view.map(buf, "The agent asks", nil, keys, { close = false })
   local win = vim.api.nvim_open_win(buf, false, { split = "below", win = above })
   view.plain(win)
-  vim.wo[win].wrap = true
-  -- Make room for wrapped lines too, so that all options are visible.
-  vim.api.nvim_win_set_height(win, vim.api.nvim_win_text_height(win, {}).all + 1)
+  vim.api.nvim_win_set_height(win, view.wrap(win) + 1)
   vim.wo[win].cursorline = true
   vim.wo[win].winfixheight = true
   local number = #M.waiting(ask.params.sessionId)

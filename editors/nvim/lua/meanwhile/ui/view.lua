@@ -265,6 +265,16 @@ function M.map(buf, title, owner, keys, opts)
   end
 end
 
+--- Wraps a window's lines between words. Returns how many screen lines they take.
+---@param win integer
+---@return integer
+function M.wrap(win)
+  for _, option in ipairs({ "wrap", "linebreak", "breakindent" }) do
+    vim.api.nvim_set_option_value(option, true, { win = win, scope = "local" })
+  end
+  return vim.api.nvim_win_text_height(win, {}).all
+end
+
 --- Opens a floating window, which any of the usual keys closes.
 ---@param title string
 ---@param lines string[]
@@ -290,7 +300,7 @@ function M.float(title, lines, spans)
     border = vim.o.winborder == "" and "rounded" or nil,
     title = " " .. title .. " ",
   })
-  vim.wo[win].wrap = true
+  vim.api.nvim_win_set_height(win, math.min(M.wrap(win), vim.o.lines - 6))
   local function close()
     if vim.api.nvim_win_is_valid(win) then
       vim.api.nvim_win_close(win, true)

@@ -1,0 +1,11 @@
+local view = require("meanwhile.ui.view")
+
+describe("a small window", function()
+  it("has room for lines that wrap, which it does between words", function()
+    local win = view.float("details", { ("word "):rep(vim.o.columns / 2), "last" })
+    assert.equal(vim.api.nvim_win_text_height(win, {}).all, vim.api.nvim_win_get_height(win))
+    assert.truthy(vim.api.nvim_win_get_height(win) > 2)
+    assert.truthy(vim.wo[win].linebreak)
+    vim.api.nvim_win_close(win, true)
+  end)
+end)
