@@ -80,11 +80,10 @@ pub enum Audience {
 }
 
 impl Live {
-    /// A task in this state of its life.
-    pub fn new(facts: NewTask, life: Life<Reply>) -> Self {
-        let scanner = (!facts.watches.is_empty()).then(|| Scanner::new(&facts.watches).ok());
+    /// A task in this state of its life. `scanner` is the one for its watches.
+    pub fn new(facts: NewTask, scanner: Option<Scanner>, life: Life<Reply>) -> Self {
         Self {
-            scanner: scanner.flatten(),
+            scanner,
             facts,
             life,
             row: Row::Missing,

@@ -66,6 +66,11 @@ impl Line {
 }
 
 impl Scanner {
+    /// A scanner for a task with these watches; `None` if it has none.
+    pub fn for_task(watches: &[Watch]) -> Result<Option<Self>, Error> {
+        if watches.is_empty() { Ok(None) } else { Self::new(watches).map(Some) }
+    }
+
     /// Compiles the patterns of `watches`.
     pub fn new(watches: &[Watch]) -> Result<Self, Error> {
         let patterns = watches.iter().enumerate().map(|(i, watch)| {

@@ -7,7 +7,6 @@ use meanwhile_shim::spec::Spec;
 use super::{Background, elsewhere};
 use crate::background::demand::Demand;
 use crate::background::task::{Task, TaskId};
-use crate::background::watch::Scanner;
 use crate::background::{Spawn, Spawned, Token};
 use crate::error::Error;
 
@@ -20,7 +19,6 @@ const TOKEN_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Background {
     pub(super) async fn start_task(&self, wish: Spawn) -> Result<Spawned, Error> {
-        Scanner::new(&wish.watches)?;
         elsewhere::check(&wish)?;
         let token = match wish.client_token.clone() {
             None => {

@@ -10,6 +10,7 @@ use crate::background::ledger::NewTask;
 use crate::background::live::life::{self, Effect, Life, Tree, Writer};
 use crate::background::live::{Live, Reply, Row, stop, supervision};
 use crate::background::task::{State, Task, TaskId, Timestamp};
+use crate::background::watch::Scanner;
 use crate::error::Error;
 
 use tokio::time::Instant;
@@ -101,10 +102,12 @@ impl Supervisor {
         if self.tasks.contains_key(&id) {
             return;
         }
-        let mut live = match pid {
-            Some(_) => Live::new(facts, Life::Running),
-            None => Live::new(facts, Life::Accepted),
-        };
+        let scanner = Scanner::for_task(&facts.watches).unwrap_or_else(|error| {
+            tracing::error!("task {id} of another process runs without its watches: {error}");
+            None
+        });
+        let life = if pid.is_some() { Life::Running } else { Life::Accepted };
+        let mut live = Live::new(facts, scanner, life);
         live.arm_at = pid.map(|_| Instant::now());
         let may_wait = pid.is_none() && live.facts.waits();
         self.tasks.insert(id, live);

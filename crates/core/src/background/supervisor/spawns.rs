@@ -8,22 +8,27 @@ use crate::background::executor::Request;
 use crate::background::live::life::{Answer, Life};
 use crate::background::live::{Live, Reply};
 use crate::background::task::TaskId;
+use crate::background::watch::Scanner;
 use crate::error::{Error, Limit};
 use crate::limits::RUNNING_MAX;
 
 impl Supervisor {
     pub(super) fn spawn(&mut self, mut spec: Box<Spec>, reply: Reply) {
-        if let Some(error) = self.refusal() {
-            let _ = reply.send(Err(error));
-            return;
-        }
         let id = match spec.id.parse() {
             Ok(claimed) => claimed,
             Err(_) => self.free_id(),
         };
         spec.id = id.to_string();
+        let facts = convert::facts(id, &spec);
+        let scanner = match self.admit().and_then(|()| Scanner::for_task(&facts.watches)) {
+            Ok(scanner) => scanner,
+            Err(error) => {
+                let _ = reply.send(Err(error));
+                return;
+            }
+        };
         let answer = if spec.checked { Answer::Executed } else { Answer::Accepted };
-        let live = Live::new(convert::facts(id, &spec), Life::Asked(reply, answer));
+        let live = Live::new(facts, scanner, Life::Asked(reply, answer));
         self.tasks.insert(id, live);
         self.executor.ask(Request::Start(id, spec));
     }
@@ -37,9 +42,10 @@ impl Supervisor {
         }
     }
 
-    fn refusal(&self) -> Option<Error> {
+    /// Whether a further task may be started now.
+    fn admit(&self) -> Result<(), Error> {
         if let Some(fault) = &self.degraded {
-            return Some(Error::StoreUnavailable(fault.clone()));
+            return Err(Error::StoreUnavailable(fault.clone()));
         }
         if self.over_quota {
             let message = format!(
@@ -47,13 +53,14 @@ impl Supervisor {
                  tasks",
                 self.settings.quota
             );
-            return Some(Error::LimitReached { limit: Limit::StoreQuota, message });
+            return Err(Error::LimitReached { limit: Limit::StoreQuota, message });
         }
         let running = self.tasks.values().filter(|live| !live.life.has_ended()).count();
-        (running >= RUNNING_MAX).then(|| Error::LimitReached {
-            limit: Limit::RunningTasks,
-            message: format!("{RUNNING_MAX} tasks run in this workspace"),
-        })
+        if running >= RUNNING_MAX {
+            let message = format!("{RUNNING_MAX} tasks run in this workspace");
+            return Err(Error::LimitReached { limit: Limit::RunningTasks, message });
+        }
+        Ok(())
     }
 
     /// Drops waiting starts whose spawner has disconnected.
