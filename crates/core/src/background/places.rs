@@ -34,6 +34,16 @@ pub struct Place {
     pub before: Vec<String>,
 }
 
+impl Place {
+    /// Whether a task there can ask for resources. What the place of another place is, only that one knows.
+    pub fn has_resources(&self) -> bool {
+        match self.kind {
+            PlaceKind::Command(_) => false,
+            PlaceKind::Slurm(_) | PlaceKind::Via(_) => true,
+        }
+    }
+}
+
 /// What a place is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PlaceKind {

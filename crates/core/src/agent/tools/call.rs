@@ -14,7 +14,7 @@ use crate::agent::message::{Arguments, ToolCall};
 use crate::agent::servers::{Calling, Offered};
 use crate::background::task::TaskId;
 use crate::background::words;
-use crate::background::{Line, OnFailure, Watch};
+use crate::background::{Line, OnFailure, Resources, Watch};
 use crate::confine::Confine;
 use crate::limits;
 
@@ -73,6 +73,8 @@ pub(super) struct Run {
     pub(super) queue: Line,
     /// The place where it runs; `None` for this machine.
     pub(super) on: Option<String>,
+    /// What it asks the batch system of that place for.
+    pub(super) resources: Resources,
 }
 
 /// Parses a call.
@@ -170,6 +172,7 @@ fn run(fields: &mut Fields, workspace: &Path) -> Result<Run, String> {
         confine: None,
         queue: Line::default(),
         on: None,
+        resources: Resources::default(),
     })
 }
 
@@ -195,9 +198,8 @@ fn bash(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
     }
     let background = fields.flag(&["run_in_background", "is_background", "background"])?;
     fields.finish_with(|name| match name {
-        "stdin" | "watch" | "label" | "slot" | "after" | "on_failure" | "on" => {
-            Some("background_run takes it")
-        }
+        "stdin" | "watch" | "label" | "slot" | "after" | "on_failure" | "on" | "cpus" | "gpus"
+        | "memory_mb" | "time_seconds" => Some("background_run takes it"),
         _ => None,
     })?;
     // Other agents express it this way; from here on, it is a call of `background_run`.
@@ -237,9 +239,27 @@ fn background_run(mut fields: Fields, workspace: &Path) -> Result<Intent, String
     run.queue = queue(&mut fields)?;
     run.on = fields.optional_text(&["on", "place"])?.map(|place| place.trim().to_owned());
     run.on = run.on.filter(|place| !place.is_empty());
+    run.resources = resources(&mut fields)?;
     fields.flag(&["run_in_background", "is_background", "background"])?;
     fields.finish()?;
     Ok(command_intent(Builtin::BackgroundRun, run, Action::BackgroundRun))
+}
+
+/// Parses what the task asks a batch system for. 0 asks for nothing, because models write it for that.
+fn resources(fields: &mut Fields) -> Result<Resources, String> {
+    let mut count = |name: &'static str, most: u64| match fields.count(&[name])? {
+        Some(0) | None => Ok(None),
+        Some(number) if number <= most => Ok(Some(number)),
+        Some(number) => Err(format!("`{name}`: {number}; expected at most {most}")),
+    };
+    let narrow = |number: Option<u64>| number.and_then(|it| u32::try_from(it).ok());
+    Ok(Resources {
+        cpus: narrow(count("cpus", u32::MAX.into())?),
+        gpus: narrow(count("gpus", u32::MAX.into())?),
+        memory: count("memory_mb", u64::MAX >> 20)?.map(|mb| mb << 20),
+        time: fields.seconds(&["time_seconds"])?,
+        ..Resources::default()
+    })
 }
 
 /// Parses what the task has to wait for.

@@ -77,7 +77,7 @@ impl Toolbox {
             is_step,
             line: run.queue,
             on: run.on,
-            resources: Default::default(),
+            resources: run.resources,
         }
     }
 

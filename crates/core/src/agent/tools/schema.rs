@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{Builtin, shell};
 use crate::agent::provider::Tool;
-use crate::background::places::Places;
+use crate::background::places::{Place, Places};
 use crate::background::words::seconds;
 
 /// A tool with its description and the JSON Schema of its arguments.
@@ -116,7 +116,10 @@ pub(super) fn tools(yield_after: Duration, places: &Places) -> Vec<Tool> {
     ENTRIES.iter().map(tool).collect()
 }
 
-/// Adds the argument for a place to the schema, if places are configured.
+/// What a task can ask the batch system of a place for.
+const RESOURCES: &str = r#""cpus":{"type":"integer","description":"Only on a machine with a batch system, as gpus, memory_mb and time_seconds are; default its own"},"gpus":{"type":"integer"},"memory_mb":{"type":"integer"},"time_seconds":{"type":"integer","description":"Stopped after this time"},"#;
+
+/// Adds the arguments for a place to the schema, if places are configured.
 fn with_places(schema: &str, places: &Places) -> String {
     if places.is_empty() {
         return schema.to_owned();
@@ -126,7 +129,8 @@ fn with_places(schema: &str, places: &Places) -> String {
     let on = format!(
         r#""on":{{"type":"string","enum":{names},"description":"Run it on this other machine; not with access, slot or after. Files are as they are there"}},"#
     );
-    schema.replacen(r#""command":"#, &format!(r#"{on}"command":"#), 1)
+    let resources = if places.values().any(Place::has_resources) { RESOURCES } else { "" };
+    schema.replacen(r#""command":"#, &format!(r#"{on}{resources}"command":"#), 1)
 }
 
 #[cfg(test)]
@@ -137,12 +141,13 @@ mod tests {
     use crate::agent::message::{Arguments, ToolCall};
     use crate::agent::servers::Offered;
     use crate::agent::tools::call;
-    use crate::background::places::Place;
+    use crate::background::places::{PlaceKind, Slurm};
 
     /// Every parameter in a schema, with a value of its type, is understood. So the schemas match the parser.
     #[test]
     fn what_the_schemas_name_is_understood() {
-        let places = Places::from([("gpu".to_owned(), Place::default())]);
+        let kind = PlaceKind::Slurm(Slurm::default());
+        let places = Places::from([("gpu".to_owned(), Place { kind, ..Place::default() })]);
         for tool in tools(Duration::from_secs(10), &places) {
             assert!(!tool.description.contains('{'), "{}", tool.description);
             let schema: Value = serde_json::from_str(tool.input_schema.get()).unwrap();

@@ -7,7 +7,7 @@ use meanwhile_shim::bell::{self, Kind, Message};
 use meanwhile_shim::{layout, place};
 
 use super::{Background, closed};
-use crate::background::places::{self, PlaceKind};
+use crate::background::places;
 use crate::background::task::{Task, TaskId};
 use crate::background::{Line, Resources, Spawn};
 use crate::error::Error;
@@ -52,12 +52,11 @@ fn of_an_engine(advice: &str) -> Error {
 impl Background {
     /// Refuses resources where no batch system gives them.
     pub(super) fn check_resources(&self, name: &str, asked: &Resources) -> Result<(), Error> {
-        match places::find(&self.settings.places, name)?.kind {
-            PlaceKind::Command(_) if *asked != Resources::default() => {
-                Err(of_an_engine(&format!("`{name}` is a command, so leave them out")))
-            }
-            PlaceKind::Command(_) | PlaceKind::Slurm(_) | PlaceKind::Via(_) => Ok(()),
+        let place = places::find(&self.settings.places, name)?;
+        if place.has_resources() || *asked == Resources::default() {
+            return Ok(());
         }
+        Err(of_an_engine(&format!("`{name}` is a command, so leave them out")))
     }
 
     /// The directory at a place that a directory here is, after what runs before each spawn there.

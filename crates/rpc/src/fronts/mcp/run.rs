@@ -126,6 +126,7 @@ async fn start(
     meta: Option<&JsonObject>,
     after: &Afters,
 ) -> Result<Task, Refused> {
+    let resources = run.resources();
     let deadline_ms = run.deadline_seconds.map(|it| milliseconds("deadline_seconds", it));
     let watch = run.watch.map(|pattern| wire::WatchParam { id: None, pattern, limit: None });
     let params = wire::SpawnParams {
@@ -148,7 +149,7 @@ async fn start(
         queue_deadline_ms: None,
         network: false,
         on: run.on,
-        resources: None,
+        resources,
         work_done_token: None,
     };
     let defaults = Defaults { queue: place.queue.clone(), ..Defaults::default() };

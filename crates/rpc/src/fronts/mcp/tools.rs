@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use meanwhile_core::background::places::Places;
+use meanwhile_core::background::places::{Place, Places};
 use rmcp::model::{self, ToolAnnotations};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -171,6 +171,14 @@ impl Tool {
             let names: Vec<&String> = places.keys().collect();
             properties["on"] = json!({"type": "string", "enum": names,
                 "description": "run it on this other machine"});
+            if places.values().any(Place::has_resources) {
+                let whole = json!({"type": "integer"});
+                properties["cpus"] = json!({"type": "integer",
+                    "description": "only where a batch system runs it, as the next three"});
+                properties["gpus"] = whole.clone();
+                properties["memory_mb"] = whole.clone();
+                properties["time_seconds"] = whole;
+            }
         }
         let mut schema = Map::new();
         schema.insert("type".to_owned(), json!("object"));
@@ -221,6 +229,28 @@ pub(super) struct Run {
     pub(super) after: Vec<String>,
     pub(super) on_failure: Option<wire::OnFailureParam>,
     pub(super) on: Option<String>,
+    #[serde(default)]
+    pub(super) cpus: u32,
+    #[serde(default)]
+    pub(super) gpus: u32,
+    #[serde(default)]
+    pub(super) memory_mb: u32,
+    #[serde(default)]
+    pub(super) time_seconds: u32,
+}
+
+impl Run {
+    /// What it asks a batch system for; `None`: nothing. 0 asks for nothing, because models write it for that.
+    pub(super) fn resources(&self) -> Option<wire::ResourcesParam> {
+        let asked = wire::ResourcesParam {
+            cpus: Some(self.cpus).filter(|it| *it > 0),
+            gpus: Some(self.gpus).filter(|it| *it > 0),
+            memory: Some(u64::from(self.memory_mb) << 20).filter(|it| *it > 0),
+            time: Some(u64::from(self.time_seconds) * 1_000).filter(|it| *it > 0),
+            ..wire::ResourcesParam::default()
+        };
+        (asked != wire::ResourcesParam::default()).then_some(asked)
+    }
 }
 
 /// The arguments of tools about one task.
