@@ -3,9 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
+use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use meanwhile_shim::{lock, place};
@@ -21,6 +24,8 @@ pub const COURIER: &str = "courier";
 const SAID_BYTES: usize = 2_048;
 /// Between two looks whether another spawn is through with the command that runs before it.
 const ROUND: Duration = Duration::from_millis(20);
+/// How long the output of a command may take to end after the command itself.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// A place (`config.toml`, sections `places`).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -165,28 +170,49 @@ pub fn prepare(state: &Path, name: &str, place: &Place, workspace: &Path) -> Res
     });
     let lock = lock.map_err(|error| refused(format!("`{}`: {error}", folder.display())))?;
     while !lock::exclusive(&lock).unwrap_or(true) {
-        std::thread::sleep(ROUND);
+        thread::sleep(ROUND);
     }
-    let done = Command::new(program)
-        .args(arguments)
-        .current_dir(workspace)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| {
-            refused(format!(
-                "`{words}`, which runs before each spawn at `{name}`, cannot be started: {error}"
-            ))
-        })?;
-    if done.status.success() {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(workspace).stdin(Stdio::null());
+    let (status, said) = run_with_tail(command).map_err(|error| {
+        refused(format!(
+            "`{words}`, which runs before each spawn at `{name}`, cannot be started: {error}"
+        ))
+    })?;
+    if status.success() {
         return Ok(());
     }
-    let said = [done.stdout, done.stderr].concat();
-    let said = String::from_utf8_lossy(&said[said.len().saturating_sub(SAID_BYTES)..]).into_owned();
     Err(refused(format!(
-        "`{words}`, which runs before each spawn at `{name}`, failed ({}), and nothing was spawned: {}",
-        done.status,
-        said.trim()
+        "`{words}`, which runs before each spawn at `{name}`, failed ({status}), and nothing was spawned: {}",
+        String::from_utf8_lossy(&said).trim()
     )))
+}
+
+/// Runs a command and keeps the last [`SAID_BYTES`] of its output. A process that it leaves behind, such as ssh's
+/// master connection, may keep the pipe open, so the output ends soon after the command does.
+fn run_with_tail(mut command: Command) -> std::io::Result<(ExitStatus, Vec<u8>)> {
+    let (mut reader, writer) = std::io::pipe()?;
+    let tail = Arc::new(Mutex::new(Vec::new()));
+    let (sender, end) = mpsc::channel::<()>();
+    let kept = tail.clone();
+    thread::Builder::new().name("before".to_owned()).spawn(move || {
+        let mut piece = [0; 8_192];
+        while let Ok(count @ 1..) = reader.read(&mut piece) {
+            let mut tail = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            tail.extend_from_slice(&piece[..count]);
+            let beyond = tail.len().saturating_sub(SAID_BYTES);
+            tail.drain(..beyond);
+        }
+        drop(sender);
+    })?;
+    let mut child = command.stdout(writer.try_clone()?).stderr(writer).spawn()?;
+    // It holds the writing ends of the pipe.
+    drop(command);
+    let status = child.wait()?;
+    // An error is the end of the output.
+    let _ = end.recv_timeout(LAST_WORDS);
+    let said = std::mem::take(&mut *tail.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok((status, said))
 }
 
 /// Whether a place can be reached, as far as its courier has said.
@@ -202,6 +228,9 @@ pub fn contact(state: &Path, name: &str) -> Option<Contact> {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+
     use super::*;
 
     #[test]
@@ -238,6 +267,13 @@ mod tests {
             refused.contains("no space left there") && refused.contains("exit status: 3"),
             "{refused}"
         );
+        // A process that is left behind keeps the output open; only the end of a long output is kept.
+        let refused = run("sleep 1000 & echo $! > left; yes | head -c 9000000; echo last; exit 4");
+        let refused = refused.expect_err("it failed").to_string();
+        let left = std::fs::read_to_string(dir.path().join("left")).expect("written");
+        let left = Pid::from_raw(left.trim().parse().expect("a pid"));
+        kill(left, Signal::SIGKILL).expect("it still runs");
+        assert!(refused.ends_with("last") && refused.len() < 4_000, "{}", refused.len());
         let missing = Place { before: vec!["/no/such".to_owned()], ..Place::default() };
         let refused =
             prepare(dir.path(), "build", &missing, dir.path()).expect_err("it is missing");
