@@ -29,7 +29,7 @@ class Lab:
         self.root = tempfile.mkdtemp(prefix="meanwhile-ssh-")
         self.space = f"mw{os.getpid()}"
         self.here, self.there = f"{self.root}/here", f"{self.root}/there"
-        self.project = f"{self.here}/project"
+        self.project, self.server = f"{self.here}/project", [BIN, "serve"]
         for path in (f"{self.here}/.config/meanwhile", self.project, f"{self.there}/.ssh", f"{self.there}/project"):
             os.makedirs(path)
         os.makedirs("/run/sshd", exist_ok=True)
@@ -120,11 +120,11 @@ SetEnv HOME={self.there} MEANWHILE_STATE_DIR={self.there}/state XDG_CONFIG_HOME=
 
 
 class Daemon:
-    """A `meanwhile serve` on this machine, and its client."""
+    """A `meanwhile serve`, and its client."""
 
     def __init__(self, lab):
         self.process = subprocess.Popen(
-            [BIN, "serve"], env=lab.env, cwd=lab.project, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            lab.server, env=lab.env, cwd=lab.project, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL)
         self.answers, self.pushes, self.number = {}, [], 0
         self.news = threading.Condition()
