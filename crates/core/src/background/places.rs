@@ -1,6 +1,8 @@
 //! Other machines on which tasks run: what is set up, how a wish to run there is read, and how the process that
 //! looks after them, the courier of a place, is started.
 
+pub mod sbatch;
+
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Read;

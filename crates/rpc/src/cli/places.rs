@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-use meanwhile_core::background::places::{self, Place, PlaceKind, Places, Slurm};
+use meanwhile_core::background::places::{self, Place, PlaceKind, Places, Slurm, sbatch};
 use meanwhile_core::background::slots;
 use meanwhile_core::background::task::{Contact, Timestamp};
 use meanwhile_core::background::words::{elapsed, reason};
@@ -92,6 +92,7 @@ fn add(out: &mut Out, args: args::AddPlace) -> Result<u8, Failure> {
     }
     let kind = match (shared, via) {
         (Some(shared), _) if slurm => {
+            sbatch::check(&option).map_err(|why| Failure::usage(format!("`--option`: {why}")))?;
             let shared = std::path::absolute(&shared)
                 .map_err(|error| Failure::new(format!("`{}`: {error}", shared.display())))?;
             PlaceKind::Slurm(Slurm { shared, options: option })

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use meanwhile_core::agent::permission::{Effect, Rule};
 use meanwhile_core::agent::session::Wake;
 use meanwhile_core::agent::vendor::{self, Holds, Variable};
-use meanwhile_core::background::places::{Place, PlaceKind, Slurm};
+use meanwhile_core::background::places::{Place, PlaceKind, Slurm, sbatch};
 use meanwhile_core::background::{Slot, slots};
 use toml::Spanned;
 use toml::de::DeTable;
@@ -280,6 +280,8 @@ pub(super) fn place(
                 let options = file.list(&name, value, expected)?;
                 slurm.options =
                     options.iter().map(|it| text(it, "an option")).collect::<Result<_, _>>()?;
+                sbatch::check(&slurm.options)
+                    .map_err(|why| file.bad(value.span().start, format_args!("`{name}`: {why}")))?;
             }
             "before" => place.before = argv()?,
             "workspace" => {
@@ -424,6 +426,10 @@ mod tests {
         refused("kind = \"slurm\"", "`shared` is missing");
         refused("kind = \"slurm\"\nshared = \"scratch\"", "expected an absolute directory");
         refused("kind = \"slurm\"\nshared = \"/s\"\nvia = \"login\"", "no `via`");
+        refused(
+            "kind = \"slurm\"\noptions = [\"--array=1-3\"]",
+            "`places.gpu.options`: `--array=1-3`",
+        );
         refused("command = [\"ssh\"]\nvia = \"login\"", "expected one of them");
         refused("command = [\"ssh\"]\nshared = \"/s\"", "are of a place of kind \"slurm\"");
     }

@@ -7,7 +7,7 @@ use meanwhile_shim::bell::{self, Kind, Message};
 use meanwhile_shim::{layout, place};
 
 use super::{Background, closed};
-use crate::background::places;
+use crate::background::places::{self, sbatch};
 use crate::background::task::{Task, TaskId};
 use crate::background::{Line, Resources, Spawn};
 use crate::error::Error;
@@ -53,10 +53,11 @@ impl Background {
     /// Refuses resources where no batch system gives them.
     pub(super) fn check_resources(&self, name: &str, asked: &Resources) -> Result<(), Error> {
         let place = places::find(&self.settings.places, name)?;
-        if place.has_resources() || *asked == Resources::default() {
-            return Ok(());
+        if !place.has_resources() && *asked != Resources::default() {
+            return Err(of_an_engine(&format!("`{name}` is a command, so leave them out")));
         }
-        Err(of_an_engine(&format!("`{name}` is a command, so leave them out")))
+        sbatch::check(&asked.extra)
+            .map_err(|message| Error::Invalid { field: "resources.extra".to_owned(), message })
     }
 
     /// The directory at a place that a directory here is, after what runs before each spawn there.
