@@ -2,14 +2,15 @@
 //! `tests/places/slurm` does the same with Slurm itself.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use meanwhile_shim::spec::Spec;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::harness::{Daemon, Gate, eventually, id_of};
+use crate::harness::{Daemon, Gate, Process, eventually, id_of};
 use crate::places::Place;
 
 /// A cluster called `gpu`.
@@ -71,6 +72,30 @@ impl Cluster {
     /// The folder of a task.
     fn folder(&self, id: &str) -> PathBuf {
         self.file("shared/tasks").join(id)
+    }
+
+    /// Has Slurm report this state of job 1 from now on.
+    fn calls_it(&self, state: &str) {
+        let (new, state_file) = (self.file("jobs/1/.said"), self.file("jobs/1/state"));
+        fs::write(&new, state).expect("the test's directory is writable");
+        fs::rename(new, state_file).expect("the test's directory is writable");
+    }
+
+    /// The shim below a keeper, other than this one.
+    fn shim_of(&self, keeper: Pid, other: i32) -> i32 {
+        let is_one = |it: &Process| {
+            it.pid != other && crate::harness::parent(it.pid) == Some(keeper.as_raw())
+        };
+        eventually("it has a shim", || {
+            self.place.lab.processes().into_iter().find(|it| is_one(it)).map(|it| it.pid)
+        })
+    }
+
+    /// Kills the couriers; the next spawn starts another one.
+    fn kill_couriers(&self, signal: Signal) {
+        for courier in self.place.couriers() {
+            let _gone = kill(Pid::from_raw(courier.pid), signal);
+        }
     }
 
     /// The process that a batch step runs.
@@ -151,6 +176,31 @@ fn what_the_cluster_refuses_is_told_in_its_own_words() {
     let error =
         daemon.refused(-32602, "task/spawn", json!({"command": "true", "resources": {"cpus": 1}}));
     assert!(error.message.contains("`on`"), "{error:?}");
+    let params = json!({"command": "true", "on": "gpu", "resources": {"extra": ["--array=1-3"]}});
+    let error = daemon.refused(-32602, "task/spawn", params);
+    assert!(error.message.contains("`--array=1-3`"), "{error:?}");
+}
+
+#[test]
+fn a_cluster_whose_controller_is_away_is_not_added() {
+    let cluster = Cluster::new();
+    let path = format!("{}:/usr/bin:/bin", cluster.file("bin").display());
+    let shared = cluster.file("shared").display().to_string();
+    let add = |more: &[&str]| {
+        let line =
+            [&["place", "add", "big", "--slurm", "--shared", shared.as_str()], more].concat();
+        let mut command = cluster.place.lab.command(&line);
+        command.env("PATH", &path).env("SLURM_TEST", cluster.file(""));
+        let done = command.output().expect("it starts");
+        (done.status.success(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    cluster.behave("down", true);
+    let (is_added, said) = add(&[]);
+    assert!(!is_added && said.contains("Unable to contact slurm controller"), "{said}");
+    cluster.behave("down", false);
+    let (is_added, said) = add(&["--option=-M", "--option=other"]);
+    assert!(!is_added && said.contains("the cluster of its own host"), "{said}");
+    assert!(add(&["--option=--nice"]).0);
 }
 
 #[test]
@@ -207,9 +257,7 @@ fn a_job_whose_number_no_process_noted_is_found_by_its_name() {
     let daemon = cluster.daemon();
     let id = spawn(&daemon, "echo once >> ran; exit 4");
     cluster.keeper();
-    for courier in cluster.place.couriers() {
-        let _gone = kill(Pid::from_raw(courier.pid), Signal::SIGKILL);
-    }
+    cluster.kill_couriers(Signal::SIGKILL);
     cluster.behave("slow", false);
     // The next spawn calls another courier.
     let next = spawn(&daemon, "true");
@@ -228,9 +276,11 @@ fn a_job_that_a_controller_has_lost_is_submitted_again() {
     eventually("the reason is known", || {
         (daemon.check(&id)["queued"]["reason"]["why"] == "Resources").then_some(())
     });
-    // It was killed before it wrote down what it knew.
-    cluster.behave("held", false);
+    // It was killed before it wrote down what it knew. The accounting calls such a job running for ever.
+    let row = format!("1|RUNNING|n1|mw-{id}\n");
+    fs::write(cluster.file("accounting"), row).expect("the test's directory is writable");
     fs::remove_dir_all(cluster.file("jobs/1")).expect("it is there");
+    cluster.behave("held", false);
     assert_eq!(daemon.exited(&id)["task"]["exit"]["code"], 0);
     assert_eq!(cluster.place.lab.text("ran"), "once\n");
     assert_eq!(cluster.calls("sbatch --parsable").len(), 2);
@@ -244,13 +294,9 @@ fn a_shim_that_is_killed_on_the_node_loses_nothing() {
     let id = spawn(&daemon, "echo ready; read x < gate; exit 6");
     daemon.wait_output(&id, "ready\n");
     let keeper = cluster.keeper();
-    let shims = || {
-        let all = cluster.place.lab.processes().into_iter();
-        all.filter(|it| crate::harness::parent(it.pid) == Some(keeper.as_raw()))
-    };
-    let first = eventually("it has a shim", || shims().next()).pid;
+    let first = cluster.shim_of(keeper, 0);
     kill(Pid::from_raw(first), Signal::SIGKILL).expect("it lives");
-    eventually("another shim has it", || shims().find(|it| it.pid != first));
+    cluster.shim_of(keeper, first);
     gate.open();
     assert_eq!(daemon.exited(&id)["task"]["exit"]["code"], 6);
     // Without its keeper a task ends, and says so: the machine is others' then.
@@ -260,6 +306,157 @@ fn a_shim_that_is_killed_on_the_node_loses_nothing() {
     kill(Pid::from_raw(pid.trim().parse().expect("a number")), Signal::SIGKILL).expect("it lives");
     let told = daemon.exited(&id);
     assert_eq!(told["task"]["state"], "stopped", "{told}");
+}
+
+#[test]
+fn a_deadline_counts_from_the_start_on_the_node_whatever_happens_to_its_shim() {
+    let cluster = Cluster::new();
+    cluster.behave("held", true);
+    let daemon = cluster.daemon();
+    let gate = Gate::new(&cluster.place.lab.file("gate"));
+    let hour = 3_600_000;
+    let command = "echo ready; read x < gate; exit 6";
+    let params = json!({"command": command, "on": "gpu", "deadlineMs": hour});
+    let id = id_of(&daemon.spawn(params));
+    let spec = cluster.folder(&id).join("spec");
+    eventually("it waits", || {
+        (daemon.check(&id)["queued"]["reason"]["why"] == "Resources").then_some(())
+    });
+    // It has waited for five hours.
+    let mut waited = Spec::parse(&fs::read(&spec).expect("it is there")).expect("it is a spec");
+    waited.created_ms -= 5 * hour;
+    fs::write(&spec, waited.to_bytes()).expect("the test's directory is writable");
+    cluster.behave("held", false);
+    daemon.wait_output(&id, "ready\n");
+    let keeper = cluster.keeper();
+    let first = cluster.shim_of(keeper, 0);
+    kill(Pid::from_raw(first), Signal::SIGKILL).expect("it lives");
+    cluster.shim_of(keeper, first);
+    gate.open();
+    let task = daemon.exited(&id)["task"].clone();
+    assert_eq!((&task["state"], &task["exit"]["code"]), (&json!("exited"), &json!(6)), "{task}");
+    assert!(task["durationMs"].as_i64().is_some_and(|ms| ms < hour), "{task}");
+}
+
+#[test]
+fn a_stop_reaches_a_task_whose_job_the_cluster_takes_for_over() {
+    let cluster = Cluster::new();
+    let daemon = cluster.daemon();
+    let id = spawn(&daemon, "trap 'exit 9' INT; echo ready; while :; do sleep 0.05; done");
+    daemon.wait_output(&id, "ready\n");
+    // Its slurmstepd was killed, and the keeper lives.
+    cluster.calls_it("NODE_FAIL");
+    let asked = cluster.calls("squeue").len();
+    eventually("it was asked again", || (cluster.calls("squeue").len() > asked).then_some(()));
+    assert_eq!(daemon.check(&id)["state"], "running");
+    daemon.ask("task/stop", json!({"id": id, "signal": "INT"}));
+    let told = daemon.exited(&id);
+    assert_eq!((&told["task"]["state"], cause(&told).0), (&json!("stopped"), json!("client")));
+    assert_eq!(told["task"]["exit"]["code"], 9, "{told}");
+}
+
+#[test]
+fn a_job_that_is_stopped_on_its_way_to_a_node_is_stopped_and_never_runs() {
+    let cluster = Cluster::new();
+    cluster.behave("waking", true);
+    let daemon = cluster.daemon();
+    let id = spawn(&daemon, "touch ran");
+    eventually("it has a node", || (daemon.check(&id)["place"]["node"] == "n1").then_some(()));
+    daemon.ask("task/stop", json!({"id": id}));
+    let told = daemon.exited(&id);
+    assert_eq!((&told["task"]["state"], cause(&told).0), (&json!("stopped"), json!("client")));
+    // The node wakes up.
+    let late = std::process::Command::new("sh").arg(cluster.file("jobs/1/script")).status();
+    assert_eq!(late.ok().and_then(|status| status.code()), Some(98));
+    assert!(!cluster.place.lab.file("ran").exists());
+}
+
+#[test]
+fn a_task_that_is_stopped_while_the_cluster_is_away_never_runs() {
+    let cluster = Cluster::new();
+    cluster.behave("down", true);
+    let daemon = cluster.daemon();
+    let id = spawn(&daemon, "touch ran");
+    eventually("the reason is known", || {
+        let task = daemon.check(&id);
+        task["queued"]["reason"]["why"].as_str()?.contains("Unable to contact").then_some(())
+    });
+    let task = daemon.stop(&id);
+    assert_eq!((&task["state"], &task["cause"]["actor"]), (&json!("stopped"), &json!("client")));
+    cluster.behave("down", false);
+    let next = spawn(&daemon, "true");
+    assert_eq!(daemon.exited(&next)["task"]["exit"]["code"], 0);
+    assert!(!cluster.file("jobs/2").exists() && !cluster.place.lab.file("ran").exists());
+}
+
+#[test]
+fn a_job_that_no_shim_can_run_ends_with_the_reason() {
+    let cluster = Cluster::new();
+    cluster.behave("held", true);
+    let daemon = cluster.daemon();
+    let id = spawn(&daemon, "touch ran");
+    eventually("it waits", || {
+        (daemon.check(&id)["queued"]["reason"]["why"] == "Resources").then_some(())
+    });
+    // In the place of a FIFO, which its file system refuses.
+    fs::create_dir(cluster.folder(&id).join("ctl")).expect("the test's directory is writable");
+    cluster.behave("held", false);
+    let (_, message) = cause(&daemon.exited(&id));
+    assert!(message.contains("no shim can run") && message.contains("directory"), "{message}");
+}
+
+#[test]
+fn a_courier_whose_file_server_does_not_answer_ends_when_it_is_asked_to() {
+    let cluster = Cluster::new();
+    cluster.behave("held", true);
+    let daemon = cluster.daemon();
+    let id = spawn(&daemon, "true");
+    eventually("it waits", || {
+        (daemon.check(&id)["queued"]["reason"]["why"] == "Resources").then_some(())
+    });
+    // A read of this FIFO waits, like one of a file on such a server.
+    let claim = cluster.folder(&id).join("claim");
+    nix::unistd::mkfifo(&claim, nix::sys::stat::Mode::S_IRWXU).expect("it can be made");
+    cluster.calls_it("CANCELLED");
+    let writer = eventually("the courier reads it", || {
+        let mut options = fs::OpenOptions::new();
+        options.write(true).custom_flags(libc::O_NONBLOCK).open(&claim).ok()
+    });
+    assert_eq!(daemon.check(&id)["state"], "queued");
+    cluster.kill_couriers(Signal::SIGTERM);
+    eventually("the courier has ended", || cluster.place.couriers().is_empty().then_some(()));
+    // It answers again, and another courier goes on.
+    drop(writer);
+    cluster.behave("held", false);
+    fs::remove_file(&claim).expect("it is there");
+    let next = spawn(&daemon, "true");
+    assert_eq!(daemon.exited(&id)["task"]["state"], "stopped");
+    daemon.exited(&next);
+}
+
+#[test]
+fn what_a_killed_courier_left_is_taken_away() {
+    let cluster = Cluster::new();
+    let daemon = cluster.daemon();
+    let gate = Gate::new(&cluster.place.lab.file("gate"));
+    let left = spawn(&daemon, "read x < gate");
+    let runs = spawn(&daemon, "echo ready; sleep 1000");
+    daemon.wait_output(&runs, "ready\n");
+    let folder = cluster.folder(&left);
+    let copy = cluster.file("copy");
+    let copied = std::process::Command::new("cp").arg("-a").arg(&folder).arg(&copy).status();
+    assert!(copied.is_ok_and(|status| status.success()));
+    gate.open();
+    daemon.exited(&left);
+    eventually("its folder is taken away", || (!folder.exists()).then_some(()));
+    // As if the courier had been killed before that.
+    cluster.kill_couriers(Signal::SIGKILL);
+    fs::rename(&copy, &folder).expect("the test's directory is writable");
+    let next = spawn(&daemon, "true");
+    daemon.exited(&next);
+    eventually("its folder is taken away", || (!folder.exists()).then_some(()));
+    assert!(cluster.folder(&runs).exists());
+    assert_eq!(daemon.stop(&runs)["state"], "stopped");
 }
 
 #[test]

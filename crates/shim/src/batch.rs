@@ -10,22 +10,26 @@
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use meanwhile_shim::ctl::{self, Order};
 use meanwhile_shim::layout;
-use meanwhile_shim::node::{Beat, CLAIM, CLAIMED};
+use meanwhile_shim::node::{Beat, CLAIM, CLAIMED, JOB, Note};
 use meanwhile_shim::record::{self, Actor, Cause, Exit, Phase, Record};
 
 /// Between two looks at what is to be forced out.
 const SYNC_ROUND: Duration = Duration::from_secs(1);
 /// Between two attempts to tell the shim to stop.
 const STOP_ROUND: Duration = Duration::from_millis(50);
+/// Between two looks whether the courier has left an order: an open file of a file server each time.
+const ORDER_ROUND: Duration = Duration::from_secs(5);
 /// Between two signs of life.
 const BEAT_ROUND: Duration = Duration::from_secs(15);
+/// The age of a sign of life that is followed by another one before much is forced out.
+const SIGN_AGE: Duration = Duration::from_secs(3);
 /// How long the tree has after SIGTERM: batch systems send SIGKILL some seconds after theirs.
 const GRACE: Duration = Duration::from_secs(2);
 /// The exit code where how the command ended is not known.
@@ -42,6 +46,9 @@ pub struct Node {
     synced: Option<(Phase, u64)>,
     sync_at: Instant,
     beat_at: Instant,
+    order_at: Instant,
+    /// How the tree is to be ended, by order of the batch system or of the courier.
+    stop: Option<(i32, Duration, Cause)>,
 }
 
 impl Node {
@@ -53,7 +60,10 @@ impl Node {
         let claim =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(dir.join(CLAIM));
         match claim {
-            Ok(claim) => claim.sync_all()?,
+            Ok(claim) => claim.sync_all().inspect_err(|_| {
+                // Else it is claimed by a keeper that does not run it.
+                let _ = std::fs::remove_file(dir.join(CLAIM));
+            })?,
             Err(error)
                 if matches!(
                     error.kind(),
@@ -72,8 +82,10 @@ impl Node {
         let beat = Beat { job, host, ..Beat::default() };
         let (record, file) = (both(layout::RECORD)?, both(meanwhile_shim::node::BEAT)?);
         let dir = dir.to_owned();
+        let (sync_at, beat_at, order_at) = (now, now, now + ORDER_ROUND);
+        let (synced, stop) = (None, None);
         let mut node =
-            Self { dir, id, record, file, beat, synced: None, sync_at: now, beat_at: now };
+            Self { dir, id, record, file, beat, synced, sync_at, beat_at, order_at, stop };
         node.sign();
         Ok(Some(node))
     }
@@ -99,7 +111,7 @@ impl Node {
 
     /// When there is something to do although nothing happens.
     pub fn next_look(&self) -> Instant {
-        self.sync_at.min(self.beat_at)
+        self.sync_at.min(self.beat_at).min(self.order_at)
     }
 
     /// The batch system asked it to end.
@@ -107,35 +119,71 @@ impl Node {
         if !self.beat.terminated {
             self.beat.terminated = true;
             self.sign();
+            let message = "the batch system asked it to terminate (SIGTERM)".to_owned();
+            self.stop = Some((libc::SIGTERM, GRACE, Cause { actor: Actor::Daemon, message }));
         }
         self.sync_at = Instant::now();
+    }
+
+    /// Takes the order to stop that the courier leaves in the folder where the batch system does not bring it.
+    fn take_order(&mut self) {
+        self.order_at = Instant::now() + ORDER_ROUND;
+        // Opened again each time: what another host has written is seen then.
+        let file = layout::open_regular(&self.dir.join(JOB));
+        let note = file.and_then(|file| Note::read(&file)).unwrap_or_default();
+        if let (None, Some((signal, grace))) = (&self.stop, note.stop) {
+            let message = "ordered from another machine".to_owned();
+            self.stop = Some((signal, grace, Cause { actor: Actor::Client, message }));
+            self.sync_at = Instant::now();
+        }
+    }
+
+    /// Notes that no shim can run the task, which was not started.
+    pub fn failed(&mut self, errno: i32) {
+        let error = io::Error::from_raw_os_error(errno);
+        // The batch system writes it into a file of the task's folder.
+        let _ = writeln!(io::stderr(), "no shim can run in `{}`: {error}", self.dir.display());
+        self.beat.failed = true;
+        self.sign();
     }
 
     /// Does what is due. Whether the task has ended: what is left of its tree then ends with the keeper, as
     /// whatever a batch job leaves behind.
     pub fn look(&mut self) -> bool {
         let now = Instant::now();
+        if self.beat.failed {
+            return true;
+        }
         if now >= self.beat_at {
             self.sign();
+        }
+        if now >= self.order_at {
+            self.take_order();
         }
         if now < self.sync_at {
             return false;
         }
         self.sync_at = now + SYNC_ROUND;
         let Some(record) = self.read() else { return false };
-        if self.beat.terminated && matches!(record.phase, Phase::Starting | Phase::Running) {
+        if let Some((signal, grace, cause)) = &self.stop
+            && matches!(record.phase, Phase::Starting | Phase::Running)
+        {
             self.sync_at = now + STOP_ROUND;
-            let message = "the batch system asked it to terminate (SIGTERM)".to_owned();
-            let cause = Cause { actor: Actor::Daemon, message };
-            let stop = Order::Stop { signal: libc::SIGTERM, grace: GRACE, cause };
+            let stop = Order::Stop { signal: *signal, grace: *grace, cause: cause.clone() };
             // Where no shim listens another one is about to.
             let _ =
                 ctl::open(&self.dir.join(layout::CTL)).and_then(|fifo| stop.send(&fifo, &self.id));
         }
         let stands = Some((record.phase, record.extent.total));
-        if stands != self.synced && self.record.sync_data().is_ok() {
-            self.synced = stands;
-            self.tell(record.extent.total);
+        if stands != self.synced {
+            if now + BEAT_ROUND >= self.beat_at + SIGN_AGE {
+                // A busy file server takes its time for much output, and no sign is written meanwhile.
+                self.sign();
+            }
+            if self.record.sync_data().is_ok() {
+                self.synced = stands;
+                self.tell(record.extent.total);
+            }
         }
         record.end.is_some()
     }

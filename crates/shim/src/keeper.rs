@@ -382,6 +382,7 @@ impl Keeper {
 
     /// Forks; `None` in the child, which keeps only these descriptors and its standard ones.
     fn fork(&self, keep: &[RawFd]) -> io::Result<Option<u32>> {
+        let keeper = getpid();
         match process::fork()? {
             ForkResult::Parent { child } => Ok(Some(child.as_raw() as u32)),
             ForkResult::Child => {
@@ -392,6 +393,10 @@ impl Keeper {
                 if self.node.is_some() {
                     // The machine is others' once the batch system's process is gone.
                     prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)?;
+                    if getppid() != keeper {
+                        // It went before that.
+                        std::process::exit(libc::ECHILD);
+                    }
                 }
                 Ok(None)
             }
@@ -428,6 +433,9 @@ impl Keeper {
                     _ if *raw == 0 => {}
                     Folder::Idle { id, .. } if self.live.join(kept.folder.name()).exists() => {
                         self.report(Report::Failed { id, errno: code });
+                    }
+                    Folder::Task { id } if code != 0 && self.cannot_start(id) => {
+                        self.node.iter_mut().for_each(|node| node.failed(code));
                     }
                     Folder::Task { id } if code != 0 => {
                         self.try_again(Orphan { id, held: kept.held, again: None }, code);
@@ -474,6 +482,13 @@ impl Keeper {
             }
         }
         self.orphans.push_back(Orphan { id, held, again: None });
+    }
+
+    /// Whether a task on a node was not started, and its shim has given up: the file system there refuses what a shim
+    /// needs, and goes on to refuse it.
+    fn cannot_start(&self, id: [u8; 8]) -> bool {
+        let was_started = |record: record::Record| record.leader_pid != 0 || record.end.is_some();
+        self.node.is_some() && !self.record_of(id).is_some_and(was_started)
     }
 
     fn record_of(&self, id: [u8; 8]) -> Option<record::Record> {

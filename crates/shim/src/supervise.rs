@@ -110,11 +110,13 @@ impl Shim {
         let record = meanwhile_shim::record::read(&File::open(layout::RECORD)?)?;
         let first = record.leader();
         let pidfd = leader.or_else(|| first?.open().ok()?);
-        let age = || clock::wall_ms().saturating_sub(spec.created_ms).max(0) as u64;
-        let age = match spec.line.waits() {
-            // It was spawned long before its leader started.
-            true => clock::age(record.leader_start),
-            false => Duration::from_millis(age()),
+        let age = match record.leader_start {
+            0 => {
+                let age = clock::wall_ms().saturating_sub(spec.created_ms);
+                Duration::from_millis(age.max(0) as u64)
+            }
+            // It may have waited for a long time before its leader started.
+            start => clock::age(start),
         };
         let started = Instant::now().checked_sub(age);
         let kin = Kin::Adopted { leader: first, pidfd, status: None, told, gone: None };

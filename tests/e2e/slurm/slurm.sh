@@ -1,11 +1,13 @@
 #!/bin/sh
 # A Slurm of one node, for tests: `sbatch`, `squeue`, `scancel` and `srun` are links to this file. A job is a process of this
-# machine. What lies in $SLURM_TEST says how it behaves: `down`, it does not answer; `held`, jobs wait; `slow`, sbatch does
-# not say the number of the job that it has taken. `calls` has a line for each call.
+# machine. What lies in $SLURM_TEST says how it behaves: `down`, it does not answer; `held`, jobs wait until that is gone;
+# `waking`, jobs have a node that does not start them; `slow`, sbatch does not say the number of the job that it has taken.
+# `accounting` is what sacct writes. `calls` has a line for each call.
 set -u
 jobs=$SLURM_TEST/jobs
 name=${0##*/}
 echo "$name $*" >> "$SLURM_TEST/calls"
+[ "$name $1" = "sbatch --version" ] && { echo "slurm 22.05.8"; exit 0; }
 if [ -e "$SLURM_TEST/down" ]; then
     echo "$name: error: Unable to contact slurm controller (connect failure)" >&2
     exit 1
@@ -27,7 +29,6 @@ run() {
 }
 case $name in
 sbatch)
-    [ "$1" = --version ] && { echo "slurm 22.05.8"; exit 0; }
     job= out=/dev/null
     while [ $# -gt 0 ]; do
         case $1 in
@@ -46,7 +47,9 @@ sbatch)
     cat > "$jobs/$n/script"
     echo "$out" > "$jobs/$n/out"
     echo "$job" > "$jobs/$n/name"
-    if [ -e "$SLURM_TEST/held" ]; then say $n PENDING; else run $n; fi
+    if [ -e "$SLURM_TEST/held" ]; then say $n PENDING
+    elif [ -e "$SLURM_TEST/waking" ]; then echo n1 > "$jobs/$n/node"; say $n CONFIGURING
+    else run $n; fi
     while [ -e "$SLURM_TEST/slow" ]; do sleep 0.05; done
     echo $n ;;
 squeue)
@@ -58,21 +61,24 @@ squeue)
         [ -z "$wanted" ] || [ "$wanted" = "$called" ] || continue
         state=$(cat "$job/state")
         reason=None
-        [ "$state" = PENDING ] && reason=Resources
+        if [ "$state" = PENDING ]; then
+            reason=Resources
+            [ -e "$SLURM_TEST/held" ] || run "${job##*/}"
+        fi
         echo "${job##*/}|$state|$(cat "$job/node" 2> /dev/null)|$called|$reason"
     done ;;
 scancel)
     batch=no n=
     for word in "$@"; do case $word in --batch) batch=yes ;; -*) ;; *) n=$word ;; esac; done
-    if [ "$(cat "$jobs/$n/state")" = PENDING ]; then
-        say "$n" CANCELLED
-    else
+    case $(cat "$jobs/$n/state") in
+    PENDING | CONFIGURING) say "$n" CANCELLED ;;
+    *)
         [ $batch = yes ] || : > "$jobs/$n/cancelled"
-        kill -TERM "$(cat "$jobs/$n/pid")"
-    fi ;;
+        kill -TERM "$(cat "$jobs/$n/pid")" ;;
+    esac ;;
 srun)
     while [ "${1#-}" != "$1" ]; do shift; done
     exec "$@" ;;
 sacct)
-    exit 1 ;;
+    cat "$SLURM_TEST/accounting" 2> /dev/null ;;
 esac

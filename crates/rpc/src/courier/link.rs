@@ -92,6 +92,26 @@ impl Link {
             Self::Slurm(engine) => drop(engine.request("task/remove", &json!({"ids": [id]}))),
         }
     }
+
+    /// Says that this installation needs nothing there but these tasks. A server keeps tasks for its own time.
+    pub(crate) fn keep(&mut self, installation: &str, ids: &[String]) {
+        match self {
+            Self::Program(_) => {}
+            Self::Slurm(engine) => {
+                let params = json!({"installation": installation, "ids": ids});
+                engine.request("task/keep", &params);
+            }
+        }
+    }
+
+    /// Says that a task is to be stopped before it starts there, if it has not started. A server takes the order to
+    /// stop it afterwards.
+    pub(crate) fn hold(&self, params: &mut Value) {
+        match self {
+            Self::Program(_) => {}
+            Self::Slurm(_) => params["stopped"] = json!(true),
+        }
+    }
 }
 
 /// A program that speaks the protocol.

@@ -1,6 +1,6 @@
 //! From the folders of tasks to the place: taking them up, sending them, passing orders on.
 
-use std::fs;
+use std::{fs, io};
 
 use meanwhile_core::background::task::TaskId;
 use meanwhile_core::background::words::signal as signal_name;
@@ -76,6 +76,25 @@ impl Courier {
         }
     }
 
+    /// The tasks whose folders at the place are needed still, at whichever place they are.
+    pub(super) fn needed(&self) -> io::Result<Vec<String>> {
+        let names = |folder: &str| -> io::Result<Vec<String>> {
+            let entries = fs::read_dir(self.state.join(folder))?.flatten();
+            Ok(entries.filter_map(|it| it.file_name().into_string().ok()).collect())
+        };
+        let is_partial = |id: &String| {
+            let record = layout::open_regular(&self.state.join(layout::DONE).join(id));
+            // One that cannot be read may be.
+            record
+                .and_then(|file| record::read(&file))
+                .map_or(true, |record| record.elsewhere.is_some_and(|it| it.partial))
+        };
+        // Of a task that ends meanwhile the record moves from the first to the second.
+        let live = names(layout::LIVE)?;
+        let done = names(layout::DONE)?.into_iter().filter(is_partial);
+        Ok(live.into_iter().chain(done).collect())
+    }
+
     pub(super) fn take_up(&mut self, errand: Errand) {
         let id = errand.id;
         if let Some(remote) = &errand.remote {
@@ -110,17 +129,24 @@ impl Courier {
 
     /// Does for a task what is to be done at the place now.
     pub(super) fn go_on(&mut self, id: TaskId) {
-        let Way::Open(_) = self.way else { return };
+        let Way::Open(link) = &self.way else { return };
         let Some(errand) = self.errands.get_mut(&id) else { return };
+        let hold = |params: &mut Value| {
+            if errand.stop.is_some() {
+                link.hold(params);
+            }
+        };
         match (&errand.remote, errand.ended) {
             (_, true) => self.fill(id),
             (Some(remote), false) => {
-                let params = json!({"id": remote, "tailBytes": 0});
+                let mut params = json!({"id": remote, "tailBytes": 0});
+                hold(&mut params);
                 self.request(What::Check(id), "task/check", &params);
             }
             (None, false) => {
-                errand.note_sent();
                 let mut params = spawn_params(&errand.spec, &format!("{}-{id}", self.installation));
+                hold(&mut params);
+                errand.note_sent();
                 if let Some(on) = &self.on {
                     params["on"] = json!(on);
                 }

@@ -84,6 +84,9 @@ impl Courier {
         self.drain();
         // What was given up with the way before.
         self.find_unfinished();
+        if let (Ok(needed), Way::Open(link)) = (self.needed(), &mut self.way) {
+            link.keep(&self.installation, &needed);
+        }
     }
 
     pub(super) fn drain(&mut self) {

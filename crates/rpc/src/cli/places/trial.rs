@@ -77,6 +77,8 @@ fn over(why: String) -> Failed {
     let remedy = if why.contains("`sbatch` cannot be started") {
         "run it on a host that has Slurm's commands, such as the cluster's login host; from another one that is a place \
          `via` that host's"
+    } else if why.contains("`squeue --me` fails") {
+        "try again once Slurm's controller answers; `scontrol ping` says whether it does"
     } else if why.contains("which `shared` names") {
         "name a directory that you own and that this machine and the nodes see under the same path"
     } else if needs_a_person(&why) {
@@ -109,6 +111,7 @@ pub(crate) async fn run(way: &PlaceKind, on: Option<&str>) -> Result<Found, Fail
     talk.link.greeted();
     let version = hello["serverInfo"]["version"].as_str().unwrap_or("?").to_owned();
     if let PlaceKind::Slurm(_) = way {
+        talk.call("place/try", &json!({})).await?;
         return Ok(Found { version, reached, task: None });
     }
     if let Some(on) = on {

@@ -12,7 +12,8 @@ use tokio::process::Command;
 use super::words::{FORMAT, Row, plain, rows};
 
 /// Beginnings of the names of variables that no command gets.
-const DROPPED: [&[u8]; 4] = [b"MEANWHILE_", b"SQUEUE_", b"SACCT_", b"SCANCEL_"];
+const DROPPED: [&[u8]; 6] =
+    [b"MEANWHILE_", b"SQUEUE_", b"SACCT_", b"SCANCEL_", b"SBATCH_ARRAY_INX", b"SBATCH_WAIT"];
 /// How long a command has: its own patience with a controller that does not answer is shorter.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -96,17 +97,22 @@ pub(super) async fn jobs(name: Option<&str>) -> Result<Vec<Row>, String> {
     run(&argv, "").await.map(|text| rows(&text).collect())
 }
 
-/// What the accounting has of a job that the controller has forgotten.
-pub(super) async fn remembered(number: &str) -> Option<Row> {
-    let argv = ["sacct", "-X", "-n", "-P", "-j", number, "-o", "JobID,State,NodeList,JobName"];
-    let text = run(&words(&argv), "").await.ok()?;
-    let mut parts = text.lines().next()?.split('|').map(str::to_owned);
-    let (number, state) = (parts.next()?, parts.next()?);
-    let node = parts.next().filter(|node| node != "None assigned").unwrap_or_default();
-    let name = parts.next().unwrap_or_default();
-    // `CANCELLED by 1000`.
-    let state = state.split(' ').next()?.to_owned();
-    Some(Row { number, state, node, name, ..Row::default() })
+/// What the accounting has of jobs that the controller has forgotten.
+pub(super) async fn remembered(numbers: &[&str]) -> Vec<Row> {
+    let numbers = numbers.join(",");
+    let argv = ["sacct", "-X", "-n", "-P", "-j", &numbers, "-o", "JobID,State,NodeList,JobName"];
+    // Where there is no accounting it fails.
+    let text = run(&words(&argv), "").await.unwrap_or_default();
+    let row = |line: &str| {
+        let mut parts = line.split('|').map(str::to_owned);
+        let (number, state) = (parts.next()?, parts.next()?);
+        let node = parts.next().filter(|node| node != "None assigned").unwrap_or_default();
+        let name = parts.next().unwrap_or_default();
+        // `CANCELLED by 1000`.
+        let state = state.split(' ').next()?.to_owned();
+        Some(Row { number, state, node, name, ..Row::default() })
+    };
+    text.lines().filter_map(row).collect()
 }
 
 /// Ends a job, or has its keeper end the task: the signal goes to the batch step alone.
@@ -119,9 +125,9 @@ pub(super) async fn cancel(number: &str, keeper_alone: bool) -> Result<(), Strin
     run(&argv, "").await.map(drop)
 }
 
-/// Runs a command on the node of a job, beside it.
-pub(super) async fn beside(number: &str, argv: &[String]) -> Result<(), String> {
-    let job = format!("--jobid={number}");
-    let srun = words(&["srun", "--overlap", &job, "-N1", "-n1", "--mem=0", "--quiet"]);
+/// Runs a command beside a job, on this node of it.
+pub(super) async fn beside(number: &str, host: &str, argv: &[String]) -> Result<(), String> {
+    let (job, node) = (format!("--jobid={number}"), format!("--nodelist={host}"));
+    let srun = words(&["srun", "--overlap", &job, &node, "-N1", "-n1", "--mem=0", "--quiet"]);
     run(&[&srun[..], argv].concat(), "").await.map(drop)
 }

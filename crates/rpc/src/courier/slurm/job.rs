@@ -1,11 +1,13 @@
 //! One task at a cluster: what is known of it, and how that is told.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use meanwhile_core::background::task::Timestamp;
 use meanwhile_core::background::words::{one_line, signal as signal_name};
 use meanwhile_core::background::{Settings, preview};
+use meanwhile_core::limits;
 use meanwhile_shim::clock;
 use meanwhile_shim::node::Beat;
 use meanwhile_shim::record::{End, Exit, Outcome, Phase, Record};
@@ -14,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::folder::{self, Piece};
-use super::words::{Known, Word, verdict};
+use super::words::{self, Known, Word, verdict};
 use super::{NAME, PUSH_BYTES, SEEN_MS};
 use crate::convert::to_wire;
 use crate::courier::ends;
@@ -41,6 +43,14 @@ pub(super) struct Stop {
     pub(super) again_at: Instant,
 }
 
+impl Stop {
+    /// As `scancel` does it.
+    pub(super) fn usual() -> Self {
+        let (signal, grace) = (libc::SIGTERM, limits::STOP_GRACE);
+        Self { signal, grace, tries: 0, again_at: Instant::now() }
+    }
+}
+
 /// A task at a cluster.
 #[derive(Debug)]
 pub(super) struct Job {
@@ -48,10 +58,14 @@ pub(super) struct Job {
     pub(super) dir: PathBuf,
     /// Slurm's number of it; empty: not known.
     pub(super) number: String,
+    /// The one that Slurm had lost before it was handed in again; empty: none.
+    pub(super) number_before: String,
     /// What is still to be handed in.
     pub(super) spec: Option<Spec>,
-    /// The request that asked for it, until that is answered.
-    pub(super) asked_by: Option<i64>,
+    /// It cannot have been handed in before.
+    pub(super) is_new: bool,
+    /// Why Slurm has not taken it yet.
+    pub(super) why: Option<String>,
     asked: Resources,
     pub(super) since: Instant,
     /// When Slurm knew it last.
@@ -62,6 +76,8 @@ pub(super) struct Job {
     beat: Beat,
     /// A keeper has the claim, whether it has given a sign of life or not.
     is_claimed: bool,
+    /// The courier has the claim, so no keeper can start it any more.
+    pub(super) is_closed: bool,
     record: Option<Record>,
     /// When something was written last, as seen here.
     moved_at: Instant,
@@ -86,8 +102,10 @@ impl Job {
             id,
             dir,
             number,
+            number_before: String::new(),
             spec: None,
-            asked_by: None,
+            is_new: false,
+            why: None,
             asked,
             since: now,
             known_at: None,
@@ -95,6 +113,7 @@ impl Job {
             word: Word::Silent,
             beat: Beat::default(),
             is_claimed: false,
+            is_closed: false,
             record: None,
             moved_at: now,
             heard_at: now,
@@ -117,6 +136,8 @@ impl Job {
             && self.record.is_none()
             && !self.has_begun()
             && self.stop.is_none()
+            && self.end.is_none()
+            && !self.forget
             && self.word == Word::Forgotten
     }
 
@@ -159,9 +180,12 @@ impl Job {
             self.number.clone_from(&beat.job);
             self.hears(Word::Silent);
         }
-        (self.beat, self.record) = (beat, record);
+        self.beat = beat;
+        // A header that is half written is seen as none.
+        self.record = record.or(self.record.take());
         let end = self.record.as_ref().and_then(|record| record.end.as_ref());
-        if end.is_some() {
+        let has_end = end.is_some();
+        if has_end {
             self.ended_at.get_or_insert(now);
         }
         let waited = self.ended_at.map_or(Duration::ZERO, |at| now - at);
@@ -173,6 +197,7 @@ impl Job {
             end,
             claimed: self.has_begun() || self.is_claimed,
             terminated: self.beat.terminated,
+            failed: self.beat.failed,
             ordered: self.stop.is_some(),
             quiet: now - self.moved_at.max(self.heard_at),
             waited,
@@ -183,20 +208,16 @@ impl Job {
             self.end = verdict(known, &self.word);
         }
         // Its job, or another one of the same task, could begin after such an end was told.
-        if self.end.is_some()
-            && self.record.as_ref().is_none_or(|it| it.end.is_none())
-            && !was_claimed
-        {
+        if self.end.is_some() && !has_end && !was_claimed {
             match folder::close(&self.dir) {
-                Ok(true) => {}
-                Ok(false) => {
-                    self.is_claimed = true;
-                    self.end = None;
-                }
-                Err(_) => self.end = None,
+                Ok(is_closed) => (self.is_closed, self.is_claimed) = (is_closed, !is_closed),
+                Err(_) => self.is_closed = false,
             }
+            self.end.take_if(|_| !self.is_closed);
         }
-        if let Some(End { outcome: Outcome::Lost, cause: Some(cause), .. }) = &mut self.end {
+        if let Some(End { outcome: Outcome::Lost | Outcome::Exited, cause: Some(cause), .. }) =
+            self.end.as_mut().filter(|_| !has_end)
+        {
             // A node that does not see the folder says so here, as far as it can.
             let said = one_line(&folder::said(&self.dir));
             if !said.is_empty() {
@@ -204,6 +225,23 @@ impl Job {
             }
         }
         self.output()
+    }
+
+    /// Ends it although Slurm has no job of it, unless a keeper has it.
+    ///
+    /// # Errors
+    ///
+    /// The file system's: it is not known whether a keeper can start it.
+    pub(super) fn end_before(&mut self, outcome: Outcome, message: String) -> io::Result<()> {
+        self.is_closed = folder::close(&self.dir)?;
+        self.is_claimed = !self.is_closed;
+        self.spec = None;
+        if self.is_closed {
+            // It is carried out. A job of it that comes to light is cancelled by an order of its own.
+            self.stop = None;
+            self.end = Some(words::without_end(outcome, message));
+        }
+        Ok(())
     }
 
     fn output(&mut self) -> Vec<Piece> {
@@ -218,6 +256,16 @@ impl Job {
         }
         self.followed = Some(offset);
         pieces
+    }
+
+    /// The node that its keeper is on.
+    pub(super) fn host(&self) -> &str {
+        &self.beat.host
+    }
+
+    /// Whether it was told in this state last.
+    pub(super) fn is_told_as(&self, state: &str) -> bool {
+        self.told["state"] == state
     }
 
     /// Whether this differs from what was told of it.
@@ -256,10 +304,11 @@ impl Job {
             task["pid"] = json!(leader);
         }
         if state == "queued" {
-            let why = match (silence, row) {
-                (Some(silence), _) => format!("Slurm does not answer: {silence}"),
-                (None, Some(row)) => row.reason.clone(),
-                (None, None) => String::new(),
+            let why = match (&self.why, silence, row) {
+                (Some(why), ..) => why.clone(),
+                (None, Some(silence), _) => format!("Slurm does not answer: {silence}"),
+                (None, None, Some(row)) => row.reason.clone(),
+                (None, None, None) => String::new(),
             };
             task["queued"] = json!({"reason": {"why": why}});
         }

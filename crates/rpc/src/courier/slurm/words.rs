@@ -12,9 +12,9 @@ use meanwhile_shim::spec::Resources;
 
 /// How `squeue` and `sacct` are to write a job.
 pub(super) const FORMAT: &str = "%i|%T|%N|%j|%r";
-/// How long a keeper that may live is silent before a job that is over has left no end: longer than between two of
-/// its signs of life.
-pub(super) const SILENCE: Duration = Duration::from_secs(20);
+/// How long a keeper that may live is silent before a job that is over has left no end: four of its signs of life,
+/// which a busy file server delays.
+pub(super) const SILENCE: Duration = Duration::from_secs(60);
 /// How long an end waits for Slurm's word on it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -60,6 +60,12 @@ pub(super) fn rows(text: &str) -> impl Iterator<Item = Row> + '_ {
     })
 }
 
+/// Of several jobs of a task the one that counts: one that is not over, and then the latest.
+pub(super) fn current<'a>(rows: impl Iterator<Item = &'a Row>) -> Option<&'a Row> {
+    let is_over = |row: &Row| FINAL.contains(&row.state.as_str());
+    rows.max_by_key(|row| (!is_over(row), row.number.parse::<u64>().unwrap_or(0)))
+}
+
 /// What Slurm says of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) enum Word {
@@ -97,6 +103,8 @@ pub(super) struct Known<'a> {
     pub(super) claimed: bool,
     /// Slurm has asked the keeper to end it.
     pub(super) terminated: bool,
+    /// No shim could run it on its node, and its keeper has said so.
+    pub(super) failed: bool,
     /// We have ordered its end.
     pub(super) ordered: bool,
     /// For how long neither keeper nor shim has written anything.
@@ -125,6 +133,10 @@ pub(super) fn verdict(known: Known<'_>, word: &Word) -> Option<End> {
         (None, Word::Forgotten) if !known.claimed && known.ordered => {
             let message = "Slurm does not know it any more, and it had not begun".to_owned();
             Some(without_end(Outcome::Stopped, message))
+        }
+        (None, _) if known.failed => {
+            let message = "it cannot run on its node".to_owned();
+            Some(without_end(Outcome::Exited, message))
         }
         (None, Word::Over(row)) if known.quiet >= SILENCE => {
             let who = match known.claimed {
@@ -185,7 +197,7 @@ fn said(row: &Row, asked: Option<&Resources>) -> String {
     format!("Slurm: {}{limit}", row.state)
 }
 
-fn without_end(outcome: Outcome, message: String) -> End {
+pub(super) fn without_end(outcome: Outcome, message: String) -> End {
     let cause = Cause { actor: Actor::Engine, message };
     crate::courier::ends::unheard(outcome, cause, 0)
 }
@@ -329,7 +341,7 @@ mod tests {
         for word in [over("FAILED"), over("NODE_FAIL"), over("COMPLETED"), Word::Forgotten] {
             assert_eq!(outcome(quiet, &word), Some(Outcome::Lost), "{word:?}");
             // Its keeper may live: nothing but its silence says that it does not.
-            let lively = Known { quiet: Duration::from_secs(15), ..quiet };
+            let lively = Known { quiet: Duration::from_secs(45), ..quiet };
             assert_eq!(outcome(lively, &word), None, "{word:?}");
         }
         let waiting = Known::default();
@@ -353,6 +365,12 @@ mod tests {
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].reason, "Resources, a|b");
         assert_eq!((found[1].node.as_str(), found[1].reason.as_str()), ("n1", ""));
+        // The order of `squeue` is that of priorities.
+        let rows = [("9", "CANCELLED"), ("10", "PENDING"), ("11", "FAILED")]
+            .map(|(number, state)| Row { number: number.into(), ..row(state, "") });
+        let number = |rows: &[Row]| current(rows.iter()).map(|row| row.number.clone());
+        assert_eq!(number(&rows).as_deref(), Some("10"));
+        assert_eq!(number(&[rows[2].clone(), rows[0].clone()]).as_deref(), Some("11"));
     }
 
     #[test]
