@@ -1,4 +1,4 @@
-//! Tasks of another directory than the one a command is run in.
+//! Tasks of a directory other than the one in which a command runs.
 
 use crate::harness::Store;
 
@@ -20,7 +20,7 @@ fn a_task_is_found_from_any_directory() {
     assert_eq!(from(&["wait", &ended]).code, Some(3));
     assert_eq!(from(&["logs", &ended[..6]]).text(), "out\n");
     assert_eq!(from(&["signal", "web", "CONT"]).code, Some(0));
-    // One of here and one of there: of the two the highest code.
+    // Of a task of this workspace and one of another, the higher exit code counts.
     let here = from(&["spawn", "exit 2"]).text();
     assert_eq!(from(&["wait", here.trim(), &ended]).code, Some(3));
     assert_eq!(from(&["wait", "--any", web, here.trim()]).code, Some(2));
@@ -32,7 +32,7 @@ fn a_task_is_found_from_any_directory() {
 }
 
 #[test]
-fn the_tasks_of_this_directory_come_first_and_what_is_ambiguous_is_refused() {
+fn the_tasks_of_this_directory_come_first_and_an_ambiguous_label_is_refused() {
     let store = Store::new();
     let other = elsewhere(&store);
     store.ok(&["spawn", "--label", "job", "--wait", "echo here"]);
@@ -81,7 +81,7 @@ fn a_drain_that_finds_nothing_says_where_results_wait() {
     assert_eq!(store.run(&["--workspace", &other, "drain"]).stderr, "");
     let ran = store.check(&["drain", "--queue", "other"], 0, "");
     assert_eq!(ran.stderr, "", "nothing waits anywhere");
-    // Its end is in its files alone: no command has looked at that workspace since.
+    // The end is only in the task's files: no command has read that workspace since.
     store.spawn("true");
     until_told(&store, &other);
 }
@@ -90,7 +90,7 @@ fn a_drain_that_finds_nothing_says_where_results_wait() {
 fn until_told(store: &Store, other: &str) {
     let start = std::time::Instant::now();
     while !store.run(&["--workspace", other, "drain"]).stderr.contains("elsewhere") {
-        assert!(start.elapsed() < crate::harness::PATIENCE, "the end is not told of");
+        assert!(start.elapsed() < crate::harness::PATIENCE, "the drain does not mention the end");
     }
 }
 

@@ -22,7 +22,7 @@ impl Place {
         Self::with("")
     }
 
-    /// Configures one with more lines in its section of the settings.
+    /// Configures a place with more lines in its section of the settings.
     pub(crate) fn with(lines: &str) -> Self {
         let lab = Lab::new();
         let place = Self { lab };
@@ -107,7 +107,7 @@ fn spawn(daemon: &Daemon, command: &str) -> String {
 }
 
 #[test]
-fn a_task_at_a_place_is_told_like_one_here() {
+fn a_task_at_a_place_is_reported_like_a_local_one() {
     let place = Place::new();
     let daemon = place.lab.daemon();
     let params = json!({
@@ -137,7 +137,7 @@ fn a_task_at_a_place_is_told_like_one_here() {
 }
 
 #[test]
-fn a_place_that_cannot_be_reached_is_a_note_and_the_task_waits() {
+fn a_task_waits_while_its_place_is_out_of_reach_and_a_note_says_so() {
     let place = Place::new();
     place.reachable(false);
     let options = json!({"states": ["queued"], "notify": ["state"]});
@@ -173,7 +173,7 @@ fn a_place_that_cannot_be_reached_is_a_note_and_the_task_waits() {
 }
 
 #[test]
-fn a_stop_reaches_a_task_before_at_and_away_from_its_place() {
+fn a_stop_works_before_the_spawn_at_the_place_and_while_it_is_out_of_reach() {
     let place = Place::new();
     let daemon = place.lab.daemon();
     let runs = spawn(&daemon, "sleep 1000");
@@ -224,7 +224,7 @@ fn input_signals_and_a_terminal_reach_a_task_at_its_place() {
 }
 
 #[test]
-fn the_output_of_an_ended_task_is_fetched_whole() {
+fn the_output_of_an_ended_task_is_fetched_completely() {
     let place = Place::new();
     let daemon = place.lab.daemon();
     let id = spawn(&daemon, "seq 1 100000");
@@ -246,7 +246,7 @@ fn the_output_of_an_ended_task_is_fetched_whole() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_with_its_reason() {
+fn unsupported_parameters_are_refused_with_a_reason() {
     let place = Place::with(
         "before = [\"sh\", \"-c\", \"test ! -e broken || { echo no space left; exit 9; }\"]",
     );
@@ -269,7 +269,7 @@ fn what_cannot_be_is_refused_with_its_reason() {
 }
 
 #[test]
-fn a_way_that_is_not_one_says_what_is_wrong() {
+fn an_unusable_command_is_reported_with_its_reason() {
     for (command, part) in [
         (r#"["sh", "-c", "echo Welcome to build; sleep 1000"]"#, "`Welcome to build`"),
         (r#"["/no/such/ssh", "build"]"#, "cannot be started"),
@@ -287,7 +287,7 @@ fn a_way_that_is_not_one_says_what_is_wrong() {
 }
 
 #[test]
-fn a_command_alone_sends_a_task_and_hears_of_its_end() {
+fn the_command_line_alone_sends_a_task_and_gets_its_end() {
     let place = Place::new();
     let run = |arguments: &[&str]| {
         let out = place.lab.cli(arguments);
@@ -309,7 +309,7 @@ fn a_command_alone_sends_a_task_and_hears_of_its_end() {
 }
 
 #[test]
-fn another_store_that_answers_loses_no_task() {
+fn a_different_store_that_answers_loses_no_task() {
     let place = Place::new();
     let daemon = place.lab.daemon();
     let id = spawn(&daemon, "sleep 1000");
@@ -332,7 +332,7 @@ fn another_store_that_answers_loses_no_task() {
 }
 
 #[test]
-fn a_place_is_tried_before_it_is_written_down() {
+fn a_place_is_tested_before_it_is_added_to_the_settings() {
     let place = Place::new();
     let config = place.lab.home().join(".config/meanwhile/config.toml");
     let before = fs::read_to_string(&config).expect("the test wrote it");
@@ -390,7 +390,7 @@ fn a_place_is_tried_before_it_is_written_down() {
 }
 
 #[test]
-fn a_server_ends_when_its_client_is_silent_or_comes_again() {
+fn a_server_exits_when_its_client_is_silent_or_connects_again() {
     let lab = Lab::new();
     let silent = lab.start().options(json!({"heartbeatMs": 1_000})).go();
     let status = silent.ends_within(DEADLINE);

@@ -16,7 +16,7 @@ const TASKS: usize = 60;
 const KILLS: usize = 24;
 
 #[test]
-fn each_task_at_a_place_runs_once_and_is_told_once() {
+fn each_task_at_a_place_runs_once_and_is_reported_once() {
     let place = Place::new();
     let ran = place.there().join("app/ran");
     fs::create_dir(&ran).expect("the test's directory is writable");

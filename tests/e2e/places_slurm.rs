@@ -1,5 +1,5 @@
-//! Tasks at a place that is a Slurm cluster: scripts that answer as its commands do, and run a job as a process here.
-//! `tests/places/slurm` does the same with Slurm itself.
+//! Tasks at a place that is a Slurm cluster. Scripts stand for Slurm's commands, and run a job as a local process.
+//! `tests/places/slurm` tests the same with Slurm itself.
 
 use std::fs;
 use std::os::unix::fs::{OpenOptionsExt, symlink};
@@ -25,7 +25,7 @@ impl Cluster {
         Self::of(place, &home)
     }
 
-    /// One that the settings in this home directory name.
+    /// A cluster in the settings of this home directory.
     fn of(place: Place, home: &Path) -> Self {
         let cluster = Self { place };
         let (bin, shared) = (cluster.file("bin"), cluster.file("shared"));
@@ -48,7 +48,7 @@ impl Cluster {
         self.place.lab.root().join("cluster").join(name)
     }
 
-    /// Says how the cluster behaves from now on.
+    /// Switches a behaviour of the cluster on or off.
     fn behave(&self, how: &str, is: bool) {
         match is {
             true => fs::write(self.file(how), "").expect("the test's directory is writable"),
@@ -117,7 +117,7 @@ fn cause(told: &Value) -> (Value, String) {
 }
 
 #[test]
-fn a_task_at_a_cluster_is_told_like_one_here() {
+fn a_task_at_a_cluster_is_reported_like_a_local_one() {
     let cluster = Cluster::new();
     let daemon = cluster.daemon();
     let gate = Gate::new(&cluster.place.lab.file("gate"));
@@ -165,7 +165,7 @@ fn a_job_that_waits_says_why_and_never_runs_once_it_is_stopped() {
 }
 
 #[test]
-fn what_the_cluster_refuses_is_told_in_its_own_words() {
+fn a_task_that_sbatch_refuses_ends_with_its_error() {
     let cluster = Cluster::new();
     let daemon = cluster.daemon();
     let params = json!({"command": "true", "on": "gpu", "resources": {"partition": "nosuch"}});
@@ -216,7 +216,7 @@ fn a_stop_a_signal_and_an_end_by_the_cluster_reach_the_task() {
     assert_eq!((&task["state"], &task["cause"]["actor"]), (&json!("stopped"), &json!("client")));
     let orders = cluster.calls("scancel");
     assert_eq!(orders.first().map(String::as_str), Some("scancel --batch --signal=TERM 1"));
-    // By another person, or by the cluster.
+    // Another person or the cluster cancels the job.
     let id = spawn(&daemon, "echo ready; sleep 1000");
     daemon.wait_output(&id, "ready\n");
     let scancel = cluster.file("bin/scancel");
@@ -242,7 +242,7 @@ fn a_cluster_that_does_not_answer_changes_nothing() {
         let why = task["queued"]["reason"]["why"].as_str()?.contains("Unable to contact");
         why.then_some(())
     });
-    // What runs ends as it does, and is told.
+    // A running job ends as usual, and its end is reported.
     gate.open();
     assert_eq!(daemon.exited(&runs)["task"]["exit"]["code"], 5);
     cluster.behave("down", false);
@@ -251,7 +251,7 @@ fn a_cluster_that_does_not_answer_changes_nothing() {
 }
 
 #[test]
-fn a_job_whose_number_no_process_noted_is_found_by_its_name() {
+fn a_job_whose_id_was_not_recorded_is_found_by_its_name() {
     let cluster = Cluster::new();
     cluster.behave("slow", true);
     let daemon = cluster.daemon();
@@ -259,7 +259,7 @@ fn a_job_whose_number_no_process_noted_is_found_by_its_name() {
     cluster.keeper();
     cluster.kill_couriers(Signal::SIGKILL);
     cluster.behave("slow", false);
-    // The next spawn calls another courier.
+    // The next spawn starts another courier.
     let next = spawn(&daemon, "true");
     assert_eq!(daemon.exited(&id)["task"]["exit"]["code"], 4);
     daemon.exited(&next);
@@ -276,7 +276,7 @@ fn a_job_that_a_controller_has_lost_is_submitted_again() {
     eventually("the reason is known", || {
         (daemon.check(&id)["queued"]["reason"]["why"] == "Resources").then_some(())
     });
-    // It was killed before it wrote down what it knew. The accounting calls such a job running for ever.
+    // The controller was killed before it stored the job. The accounting lists such a job as running for ever.
     let row = format!("1|RUNNING|n1|mw-{id}\n");
     fs::write(cluster.file("accounting"), row).expect("the test's directory is writable");
     fs::remove_dir_all(cluster.file("jobs/1")).expect("it is there");
@@ -299,7 +299,7 @@ fn a_shim_that_is_killed_on_the_node_loses_nothing() {
     cluster.shim_of(keeper, first);
     gate.open();
     assert_eq!(daemon.exited(&id)["task"]["exit"]["code"], 6);
-    // Without its keeper a task ends, and says so: the machine is others' then.
+    // Without its keeper a task is stopped, because the cluster then gives the node to other jobs.
     let id = spawn(&daemon, "echo ready; sleep 1000");
     daemon.wait_output(&id, "ready\n");
     let pid = fs::read_to_string(cluster.file("jobs/2/pid")).expect("it runs");

@@ -1,9 +1,10 @@
-//! The courier of a place: what a shim is for one task here, it is for all tasks at one place.
+//! The courier of a place: it does for all tasks at one place what a shim does for one task on this machine.
 //!
-//! It opens one way to the place, starts the tasks that wait in their folders there, writes their records as the
-//! place tells of them, and takes their orders. The truth about what it has done is in these records, so that
-//! another courier goes on where it was killed: a start has a token and is made once, an end is acknowledged at
-//! the place after it is recorded here. A place that cannot be reached is a note ([`Contact`]), never an end.
+//! It opens one connection to the place, spawns the tasks there whose folders wait here, writes their records from
+//! what the place reports, and carries out orders for them. What it has done is stored in these records, so that
+//! another courier can continue after it was killed: a spawn has a token, so the place runs it once; an end is
+//! acknowledged at the place after it is recorded here. A place that is out of reach is noted in [`Contact`] and
+//! never ends a task.
 
 mod ends;
 mod errand;
@@ -38,47 +39,47 @@ use self::errand::{Asked, Errand};
 use self::link::{Link, News};
 use crate::peer::message::{Id, Message};
 
-/// The first time between two attempts to reach a place, and the longest.
+/// The first and the longest delay between two attempts to reach a place.
 const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
-/// How often the place is asked how its tasks stand, and its folder here looked at.
+/// The interval at which the courier asks the place for the states of its tasks, and looks for new task folders.
 const ROUND: Duration = Duration::from_secs(5);
-/// How long it has to answer that: longer than a busy machine takes. After that the way is taken for dead.
+/// The timeout of that request, longer than a busy machine takes. After it the connection counts as dead.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long the way stays open without a task.
+/// How long the connection stays open without a task.
 const IDLE: Duration = Duration::from_secs(300);
-/// How long the output of a task comes as it is written, after a client looked at it.
+/// How long the place pushes the output of a task as it is written, after a client has read it.
 const FOLLOWED: Duration = Duration::from_secs(30);
-/// Bytes of output that are fetched at once: where a client looks, or after the end, and else.
+/// The most bytes of output in one request: if a client is reading or the task has ended, and otherwise.
 const FETCH_BYTES: (u64, u64) = (1 << 20, 64 << 10);
-/// Bytes of the log from which on it begins at its beginning with the next courier.
+/// A log of more bytes than this is truncated when the next courier starts.
 const LOG_BYTES: u64 = 1 << 20;
-/// Descriptors of a task with input, and those that are left for the way, the log and what is read now and then.
+/// Descriptors that a task with input needs, and those reserved for the connection, the log and occasional reads.
 const DESCRIPTORS: (u64, u64) = (4, 64);
-/// Notifications taken at once.
+/// The most notifications in one drain.
 const DRAIN: u64 = 100;
 
-/// What an answer is the answer to.
+/// The request that a response belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
     Initialize,
     Spawn(TaskId),
     Check(TaskId),
-    /// How those that run stand.
+    /// The states of all running tasks.
     Picture,
     Drain,
     Read(TaskId, u64),
     Write(TaskId),
     EndInput(TaskId),
     Stop(TaskId),
-    /// Nothing follows from it.
+    /// A request whose response is ignored.
     Nothing,
 }
 
-/// Becomes the courier of a place, in a process of its own with `stay`; starts that process without.
+/// With `stay`, runs as the courier of a place; otherwise starts that process.
 ///
 /// # Errors
 ///
-/// It cannot be started, or its files cannot be used.
+/// The process cannot be started, or its files cannot be used.
 pub(crate) fn run(state: &Path, name: &str, settings: Settings, stay: bool) -> io::Result<()> {
     if !stay {
         let folder = place::folder(state, name);
@@ -88,7 +89,7 @@ pub(crate) fn run(state: &Path, name: &str, settings: Settings, stay: bool) -> i
         if log.metadata()?.len() > LOG_BYTES {
             log.set_len(0)?;
         }
-        // Its parent ends at once, so the daemon that called it has no child of it.
+        // This process, its parent, exits at once, so the courier is not a child of the daemon that started it.
         Command::new("/proc/self/exe")
             .args([COURIER, name, "--stay"])
             .current_dir("/")
@@ -98,7 +99,7 @@ pub(crate) fn run(state: &Path, name: &str, settings: Settings, stay: bool) -> i
             .spawn()?;
         return Ok(());
     }
-    // It outlives the terminal and the session of the process that called it.
+    // The courier must outlive the terminal and the session of the process that started it.
     let _ = nix::unistd::setsid();
     let Some(lock) = place::take(state, name)? else { return Ok(()) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -113,13 +114,13 @@ pub(crate) fn run(state: &Path, name: &str, settings: Settings, stay: bool) -> i
     })?;
     drop(lock);
     if is_idle && has_task(state, name) {
-        // It came between the last look and the end, and saw a courier that was still there.
+        // The task was published after the last round, while this courier still held the lock.
         places::start_courier(state, name);
     }
     Ok(())
 }
 
-/// Whether a task of a place is under way.
+/// Whether a place has a task that has not ended.
 fn has_task(state: &Path, name: &str) -> bool {
     let Ok(entries) = fs::read_dir(state.join(layout::LIVE)) else { return false };
     let is_ours = |entry: fs::DirEntry| {
@@ -133,7 +134,7 @@ fn has_task(state: &Path, name: &str) -> bool {
     entries.flatten().any(is_ours)
 }
 
-/// Lets this process have as many descriptors as it may; how many tasks they are enough for.
+/// Raises this process's descriptor limit to the hard limit. Returns how many tasks that is enough for.
 fn room() -> usize {
     let limit = match getrlimit(Resource::RLIMIT_NOFILE) {
         Ok((_, hard)) if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() => hard,
@@ -144,7 +145,7 @@ fn room() -> usize {
     usize::try_from(limit.saturating_sub(kept) / each).unwrap_or(usize::MAX).max(1)
 }
 
-/// The doorbell of a courier, taken away with it.
+/// The doorbell of a courier, removed when the courier exits.
 struct Bell {
     path: PathBuf,
     rings: pipe::Receiver,
@@ -159,7 +160,7 @@ impl Bell {
         Ok(Self { path: bells.join(&own), rings })
     }
 
-    /// Takes in who rang.
+    /// Reads the messages of those who rang.
     fn heard(&self) -> Vec<bell::Message> {
         let mut bytes = [0; 64 * MESSAGE_BYTES];
         let Ok(len) = self.rings.try_read(&mut bytes) else { return Vec::new() };
@@ -174,19 +175,19 @@ impl Drop for Bell {
     }
 }
 
-/// The way to the place.
+/// The connection to the place.
 enum Way {
-    /// There is none until then.
+    /// There is no connection; the next attempt is at `again_at`.
     Closed { again_at: Instant },
-    /// It is not known yet whether the place answers.
+    /// The place has not answered yet.
     Opening(Link),
-    /// It answers.
+    /// The place has answered.
     Open(Link),
 }
 
 type Channel<T> = (mpsc::UnboundedSender<T>, mpsc::UnboundedReceiver<T>);
 
-/// The settings of a place, as they are now; an error says why there are none.
+/// Reads the current settings of a place; an error says why there are none.
 pub(crate) type Settings = fn(&str) -> Result<Place, String>;
 
 struct Courier {
@@ -196,20 +197,20 @@ struct Courier {
     installation: String,
     bell: Bell,
     errands: HashMap<TaskId, Errand>,
-    /// How many there may be at once: each has some descriptors.
+    /// The most errands at once: each needs some descriptors.
     room: usize,
-    /// Another courier is about to be started, from where a person has signed in.
+    /// This courier exits, because a person has signed in and another one starts from that terminal.
     gives_way: bool,
-    /// Tasks whose end was told.
+    /// Tasks whose end is recorded.
     ended: BTreeSet<TaskId>,
-    /// The errands by their ids at the place.
+    /// The tasks by their ids at the place.
     there: HashMap<String, TaskId>,
     way: Way,
-    /// The place that the one at the end of the way has, where a task is to run at that.
+    /// With `via`: the name, on the machine that answers, of the place where the tasks are to run.
     on: Option<String>,
     generation: u64,
     pending: HashMap<i64, What>,
-    /// When the oldest question that must be answered was asked.
+    /// When the oldest unanswered request with a timeout was sent.
     asked_at: Option<Instant>,
     back_off: Duration,
     contact: Contact,
@@ -259,7 +260,7 @@ impl Courier {
                 return;
             }
             if self.gives_way || !place::folder(&self.state, &self.name).exists() {
-                // The state directory was taken away, and its tasks with it.
+                // The state directory was deleted, and its tasks with it.
                 return;
             }
             let again_at = match self.way {
@@ -280,7 +281,7 @@ impl Courier {
         }
     }
 
-    /// Opens the way, where there is something to do and it is time.
+    /// Opens the connection if there are tasks and the next attempt is due.
     fn open_way(&mut self, now: Instant) {
         let Way::Closed { again_at } = self.way else { return };
         if now < again_at || self.errands.is_empty() {
@@ -289,7 +290,7 @@ impl Courier {
         self.generation += 1;
         self.pending.clear();
         self.asked_at = Some(now);
-        // Read each time: a person may have mended it.
+        // Read each time, because a person may have corrected the settings.
         let (way, on) = match resolve(&self.name, self.settings) {
             Ok(found) => found,
             Err(why) => return self.lost(why),
@@ -312,38 +313,38 @@ impl Courier {
         greeting(&self.queue(), Some(&self.queue()))
     }
 
-    /// Its queue at the place, and its name there.
+    /// The name of the courier's queue at the place, which is also its client name there.
     fn queue(&self) -> String {
         format!("from-{}-{}", self.installation, self.name)
     }
 
-    /// The place cannot be reached.
+    /// Records that the place cannot be reached, and when to try again.
     fn lost(&mut self, why: String) {
         self.way = Way::Closed { again_at: Instant::now() + self.back_off };
         self.back_off = (self.back_off * 2).min(BACK_OFF.1);
         (self.asked_at, self.pending) = (None, HashMap::new());
         for errand in self.errands.values_mut() {
             (errand.subscribed, errand.reading) = (false, false);
-            // Whether input that was sent was taken is not known; it is not sent twice.
+            // It is unknown whether the place received input that was sent, so that input is not sent again.
             errand.writing.take_if(|writing| writing.bytes.is_none());
             errand.renew();
         }
         let since = self.contact.lost_since_ms.unwrap_or(Timestamp::now().0);
         let needs_you = needs_a_person(&why);
-        // As it is in the file: a person may have taken the place as it is now.
+        // From the file, because `meanwhile place add` may have cleared the store there.
         let store = Contact::read(&self.state, &self.name).unwrap_or_default().store;
         let version = self.contact.version.clone();
         self.note(Contact { lost_since_ms: Some(since), why, needs_you, version, store });
         for id in self.errands.keys().copied().collect::<Vec<_>>() {
             self.fetched_what_there_is(id);
             if self.errands.get(&id).is_some_and(|errand| errand.ended) {
-                // Its output is fetched when a client asks for it.
+                // The rest of its output is fetched when a client asks for it.
                 self.drop_errand(id);
             }
         }
     }
 
-    /// Tells whether the place can be reached.
+    /// Stores whether the place can be reached, and notifies the daemons.
     fn note(&mut self, contact: Contact) {
         if contact == self.contact && Contact::read(&self.state, &self.name).is_some() {
             return;
@@ -367,7 +368,7 @@ impl Courier {
         }
     }
 
-    /// Asks the place, if it answers.
+    /// Sends a request to the place if it is connected; returns whether it was sent.
     fn request(&mut self, what: What, method: &str, params: &Value) -> bool {
         let Way::Open(link) = &mut self.way else { return false };
         let number = link.request(method, params);
@@ -375,7 +376,7 @@ impl Courier {
         true
     }
 
-    /// What is due every few seconds.
+    /// Does what is due every few seconds.
     fn round(&mut self) {
         let now = Instant::now();
         if now < self.round_at {
@@ -412,13 +413,13 @@ impl Courier {
             match (message.kind, id) {
                 (Kind::Output, Ok(id)) => self.complete(id),
                 (_, Ok(id)) => self.find(id),
-                // A person has signed in, say.
+                // `meanwhile place add` or `connect` rang: a person has signed in.
                 (_, Err(_)) => self.gives_way = matches!(self.way, Way::Closed { .. }),
             }
         }
     }
 
-    /// What the place says.
+    /// Handles a message of the place, or the end of the connection.
     fn news(&mut self, news: News) {
         match news {
             News::Over(why) => self.lost(why),
@@ -435,11 +436,11 @@ impl Courier {
     }
 }
 
-/// The way to a place, and the name of the place there at which its tasks run, where that is another one.
+/// How to reach a place. With `via` also the name, on that machine, of the place where its tasks run.
 ///
 /// # Errors
 ///
-/// There is no such place, or no such way; the text says why.
+/// The place is not set up, or its `via` does not name a place with a command; the text says which.
 pub(crate) fn resolve(
     name: &str,
     settings: impl Fn(&str) -> Result<Place, String>,
@@ -455,7 +456,7 @@ pub(crate) fn resolve(
     }
 }
 
-/// A way in words.
+/// How a place is reached, as text for people.
 pub(crate) fn shown(way: &PlaceKind) -> String {
     match way {
         PlaceKind::Command(argv) => argv.join(" "),
@@ -464,7 +465,7 @@ pub(crate) fn shown(way: &PlaceKind) -> String {
     }
 }
 
-/// What a client of a place says first. One with a name is asked how its tasks stand every [`ROUND`].
+/// The parameters of a client's `initialize` at a place. A client with a name asks for its tasks every [`ROUND`].
 pub(crate) fn greeting(queue: &str, client: Option<&str>) -> Value {
     let mut options = json!({"queue": queue, "lingerMs": null, "states": ["queued"]});
     if let Some(client) = client {
@@ -479,18 +480,18 @@ pub(crate) fn greeting(queue: &str, client: Option<&str>) -> Value {
     })
 }
 
-/// Why a place does not speak with us.
+/// Why a place refused `initialize`.
 pub(crate) fn refusal(error: &Value) -> String {
     let message = error["message"].as_str().unwrap_or("it gave no reason");
     format!(
-        "the `meanwhile` there refuses this one, {}: {message}; install the same version there",
+        "the `meanwhile` there refuses this version, {}: {message}; install the same version there",
         env!("CARGO_PKG_VERSION")
     )
 }
 
-/// Whether a program that is to reach a place said that a person has to do something.
+/// Whether the error of a program that connects to a place means that a person has to act.
 pub(crate) fn needs_a_person(why: &str) -> bool {
-    // OpenSSH's words: sshconnect.c, sshconnect2.c.
+    // Messages of OpenSSH, from sshconnect.c and sshconnect2.c.
     ["Permission denied", "Host key verification failed", "Too many authentication failures"]
         .iter()
         .any(|words| why.contains(words))

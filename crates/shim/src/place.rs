@@ -1,14 +1,14 @@
-//! Places: other machines on which tasks run, and what the courier of a place keeps for all to see.
+//! Places: other machines on which tasks run, and the files that the courier of a place writes.
 //!
 //! ```text
-//! places/installation   this store's name at places, made once
-//! places/<name>/lock    locked by the courier of the place while it lives
+//! places/installation   the name by which places know this store, created once
+//! places/<name>/lock    locked by the courier of the place while it runs
 //! places/<name>/contact whether the place can be reached, see [`Contact`]
-//! places/<name>/log     what the courier had to say
+//! places/<name>/log     warnings and errors of the courier
 //! ```
 //!
-//! A courier is a process that is for the tasks at one place what a shim is for one task here: it alone writes
-//! their records, takes their orders, and rings. When it is killed another one goes on from what is in the files.
+//! A courier is a process that does for the tasks at one place what a shim does for one task on this machine: only it
+//! writes their records, receives their orders, and rings. If it is killed, another one continues from these files.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -21,27 +21,28 @@ use crate::{layout, lock};
 const LOCK: &str = "lock";
 const INSTALLATION: &str = "installation";
 const CONTACT: &str = "contact";
-/// Characters of a text in it.
+/// The most characters of a text in the contact file.
 const WORDS_MAX: usize = 500;
-/// Bytes of it that are read: three such texts, of four bytes a character.
+/// The most bytes of the contact file that are read: three such texts, with four bytes per character.
 const CONTACT_BYTES: u64 = 12 * WORDS_MAX as u64 + 128;
-/// What the courier had to say.
+/// The courier's log file.
 pub const LOG: &str = "log";
-/// The folder of a place.
+
+/// The folder of a place in the state directory.
 pub fn folder(state: &Path, name: &str) -> PathBuf {
     state.join(layout::PLACES).join(name)
 }
 
-/// The workspace that the bell of a place's courier is of: no directory is called so.
+/// The workspace hash in the name of the bell of a place's courier. No directory has this hash's path.
 pub fn bell_hash(name: &str) -> u64 {
     layout::workspace_hash(Path::new(&format!("place:{name}")))
 }
 
-/// A name that no other store has, made once.
+/// Returns the store's unique name at places; creates it at the first call.
 ///
 /// # Errors
 ///
-/// The disk's, or that of the source of random numbers.
+/// I/O errors of the file system, or of the source of random numbers.
 pub fn installation(state: &Path) -> io::Result<String> {
     let folder = state.join(layout::PLACES);
     DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
@@ -56,7 +57,7 @@ pub fn installation(state: &Path) -> io::Result<String> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
     file.write_all(name.as_bytes())?;
     file.sync_all()?;
-    // Another process may do the same: the first name stands, and no half of one is seen.
+    // Another process may do the same. The link keeps the first name, and readers never see half of one.
     let linked = fs::hard_link(&new, &path);
     let _ = fs::remove_file(&new);
     match linked {
@@ -65,11 +66,11 @@ pub fn installation(state: &Path) -> io::Result<String> {
     }
 }
 
-/// Takes the right to be the courier of a place. `None`: another process is.
+/// Locks a place for its courier. Returns `None` if another process holds the lock.
 ///
 /// # Errors
 ///
-/// The folder cannot be made.
+/// The folder or the lock file cannot be created.
 pub fn take(state: &Path, name: &str) -> io::Result<Option<File>> {
     let folder = folder(state, name);
     DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
@@ -89,23 +90,23 @@ pub fn has_courier(state: &Path, name: &str) -> bool {
     file.and_then(|file| lock::is_held(&file)).unwrap_or(false)
 }
 
-/// Whether a place can be reached, as its courier saw it last.
+/// Whether a place could be reached when its courier last tried.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Contact {
-    /// Since when it cannot be reached, in milliseconds since the epoch; `None`: it can.
+    /// Since when the place is out of reach, in milliseconds since the epoch; `None` if it can be reached.
     pub lost_since_ms: Option<i64>,
-    /// Why, in the words of the program that is to reach it.
+    /// Why, usually the last lines of the standard error of the program that connects to it.
     pub why: String,
-    /// A person has to sign in, or to accept a key.
+    /// Whether a person has to sign in or accept a host key.
     pub needs_you: bool,
     /// The version of `meanwhile` there, once it has answered.
     pub version: String,
-    /// The store there, by its [`installation`]: what another one does not know is not lost.
+    /// The [`installation`] of the store there. Tasks that a different store does not know are not lost.
     pub store: String,
 }
 
 impl Contact {
-    /// Reads what the courier of a place wrote; `None`: nothing yet.
+    /// Reads the contact file of a place; `None` if its courier has not written it yet.
     pub fn read(state: &Path, name: &str) -> Option<Self> {
         let mut text = String::new();
         let file = layout::open_regular(&folder(state, name).join(CONTACT)).ok()?;
@@ -124,13 +125,13 @@ impl Contact {
         Some(contact)
     }
 
-    /// Writes it. No reader sees half of it.
+    /// Replaces the contact file atomically.
     ///
     /// # Errors
     ///
-    /// The disk's.
+    /// I/O errors of the file system.
     pub fn write(&self, state: &Path, name: &str) -> io::Result<()> {
-        // A place has a say in both texts.
+        // The texts come from the place, so they may contain line breaks or be long.
         let line = |text: &str| -> String {
             let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
             plain.take(WORDS_MAX).collect()

@@ -1,5 +1,5 @@
-//! Other machines on which tasks run: what is set up, how a wish to run there is read, and how the process that
-//! looks after them, the courier of a place, is started.
+//! Places, other machines on which tasks run: their settings, how a directory is mapped to one there, and how the
+//! courier, the process that looks after a place's tasks, is started.
 
 pub mod sbatch;
 
@@ -20,11 +20,11 @@ use crate::background::task::{Contact, Timestamp};
 use crate::background::words::reason;
 use crate::error::Error;
 
-/// The word by which this program is started as a courier.
+/// The subcommand with which this program runs as a courier.
 pub const COURIER: &str = "courier";
-/// Bytes of what a command said that was to run before a spawn.
+/// The most bytes of a failed `before` command's output in the error.
 const SAID_BYTES: usize = 2_048;
-/// Between two looks whether another spawn is through with the command that runs before it.
+/// The interval of checks whether the `before` command of another spawn has ended.
 const ROUND: Duration = Duration::from_millis(20);
 /// How long the output of a command may take to end after the command itself.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -32,12 +32,12 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 /// A place (`config.toml`, sections `places`).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Place {
-    /// What it is.
+    /// How the place is reached.
     pub kind: PlaceKind,
-    /// The directory there that the workspace is: absolute, or below the home directory as `~/src/app`. `None`:
-    /// the same path as here, where that is below the home directory as seen from it.
+    /// The directory there that corresponds to the workspace: absolute, or below the home directory, as `~/src/app`.
+    /// `None`: the same path as on this machine, relative to the home directory if it is below that.
     pub workspace: Option<String>,
-    /// What runs here, in the workspace, before each spawn. Empty: nothing.
+    /// The command that runs on this machine, in the workspace, before each spawn. Empty if there is none.
     pub before: Vec<String>,
 }
 
@@ -51,14 +51,14 @@ impl Place {
     }
 }
 
-/// What a place is.
+/// How a place is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PlaceKind {
     /// The program whose standard input and output are those of a `meanwhile serve` there, and its arguments.
     Command(Vec<String>),
-    /// A batch system whose commands are those of this machine.
+    /// A batch system whose commands are installed on this machine.
     Slurm(Slurm),
-    /// A place that another place has: a command's.
+    /// The place of the same name that is set up on the machine of this other place, which has a command.
     Via(String),
 }
 
@@ -73,18 +73,18 @@ impl Default for PlaceKind {
 pub struct Slurm {
     /// A directory that this machine and the nodes see under the same path.
     pub shared: PathBuf,
-    /// Options of each `sbatch`.
+    /// Options that each `sbatch` gets.
     pub options: Vec<String>,
 }
 
 /// Places by their names.
 pub type Places = BTreeMap<String, Place>;
 
-/// The directory there that a directory here is.
+/// The directory at a place that corresponds to `cwd`.
 ///
 /// # Errors
 ///
-/// It is outside of the workspace, and the place has one.
+/// `cwd` is outside of the workspace, and the place sets a directory for the workspace.
 pub fn map(
     place: &Place,
     workspace: &Path,
@@ -94,7 +94,7 @@ pub fn map(
     if let Some(there) = &place.workspace {
         let Ok(inside) = cwd.strip_prefix(workspace) else {
             return Err(format!(
-                "`{}` is outside of the workspace `{}`, which is `{there}` there; expected a directory in it",
+                "`{}` is outside of the workspace `{}`, which is `{there}` at the place; expected a directory in it",
                 cwd.display(),
                 workspace.display()
             ));
@@ -108,11 +108,11 @@ pub fn map(
     Ok(below.map_or_else(|| cwd.to_owned(), |below| Path::new("~").join(below)))
 }
 
-/// The place of this name.
+/// Finds the place of this name.
 ///
 /// # Errors
 ///
-/// There is none; the text names those that there are.
+/// No place has this name; the text lists the known ones.
 pub fn find<'a>(places: &'a Places, name: &str) -> Result<&'a Place, Error> {
     places.get(name).ok_or_else(|| {
         let known: Vec<String> = places.keys().map(|name| format!("`{name}`")).collect();
@@ -125,12 +125,12 @@ pub fn find<'a>(places: &'a Places, name: &str) -> Result<&'a Place, Error> {
     })
 }
 
-/// Starts the courier of a place, unless it has one. Waits for the process that starts it, which ends at once.
+/// Starts the courier of a place, unless it has one. Waits only for the process that starts it, which exits at once.
 pub fn start_courier(state: &Path, name: &str) {
     if place::has_courier(state, name) {
         return;
     }
-    // Through the link, which leads to this program also where its file was replaced.
+    // The link leads to the running program even if its file was replaced.
     let started = Command::new("/proc/self/exe")
         .args([COURIER, name])
         .env("MEANWHILE_STATE_DIR", state)
@@ -146,15 +146,15 @@ pub fn start_courier(state: &Path, name: &str) {
         why: format!("its courier cannot be started: {}", why.trim()),
         ..place::Contact::read(state, name).unwrap_or_default()
     };
-    // Where that cannot be written either, tasks there stay as they are.
+    // If this cannot be written either, the tasks keep their state.
     let _ = contact.write(state, name);
 }
 
-/// Runs what a place has set to run before each spawn, one at a time.
+/// Runs the `before` command of a place, one at a time.
 ///
 /// # Errors
 ///
-/// It cannot be started, or failed: nothing is to be spawned. The text has what it said.
+/// The command cannot be started or failed, so nothing may be spawned. The text includes the end of its output.
 pub fn prepare(state: &Path, name: &str, place: &Place, workspace: &Path) -> Result<(), Error> {
     let Some((program, arguments)) = place.before.split_first() else { return Ok(()) };
     let refused = |message: String| Error::Invalid { field: "on".to_owned(), message };
@@ -217,7 +217,7 @@ fn run_with_tail(mut command: Command) -> std::io::Result<(ExitStatus, Vec<u8>)>
     Ok((status, said))
 }
 
-/// Whether a place can be reached, as far as its courier has said.
+/// Whether a place could be reached when its courier last tried; `None` if it has not tried yet.
 pub fn contact(state: &Path, name: &str) -> Option<Contact> {
     let found = place::Contact::read(state, name)?;
     Some(Contact {
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_before_a_spawn_refuses_it_in_its_own_words() {
+    fn a_failed_before_command_refuses_the_spawn_with_its_output() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let before = |line: &str| Place {
             before: ["sh", "-c", line].map(str::to_owned).to_vec(),

@@ -27,7 +27,7 @@ use crate::state_dir;
 
 pub(crate) use trial::{Failed, Found};
 
-/// How long a courier that does not reach its place has to end, and how often that is looked at.
+/// How long to wait until a courier that does not reach its place has exited, and the interval of the checks.
 const AWAY: std::time::Duration = std::time::Duration::from_millis(500);
 const ROUND: std::time::Duration = std::time::Duration::from_millis(10);
 
@@ -39,7 +39,7 @@ pub(crate) fn run(out: &mut Out, args: args::Place) -> Result<u8, Failure> {
     }
 }
 
-/// Tries the whole way to a place, as far as that costs no more than a moment.
+/// Tests a place up to a short task, or as far as is possible without waiting for a batch system.
 pub(crate) fn tried(name: &str, place: &Place) -> Result<Result<Found, Failed>, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -54,7 +54,6 @@ pub(crate) fn tried(name: &str, place: &Place) -> Result<Result<Found, Failed>, 
     Ok(runtime.block_on(trial::run(&way, on.as_deref())))
 }
 
-/// The place of this name.
 pub(crate) fn find(name: &str) -> Result<Place, Failure> {
     let known = config::load()?.store.places;
     Ok(places::find(&known, name)?.clone())
@@ -86,7 +85,7 @@ fn add(out: &mut Out, args: args::AddPlace) -> Result<u8, Failure> {
         let there = trial::copy(way).map_err(|why| {
             Failure::new(format!("this program was not copied to `{name}`: {why}"))
         })?;
-        note(format_args!("this program is `~/{there}` at `{name}` now"));
+        note(format_args!("copied this program to `~/{there}` at `{name}`"));
         let at = command.len() - 2;
         command[at] = there;
     }
@@ -115,7 +114,7 @@ fn add(out: &mut Out, args: args::AddPlace) -> Result<u8, Failure> {
         if section.is_none() {
             *section = Item::Table(TomlTable::new());
         }
-        // What else is set for it stays.
+        // Other settings of the place stay.
         for key in ["kind", "command", "shared", "options", "via"] {
             if let Some(section) = section.as_table_like_mut() {
                 section.remove(key);
@@ -157,7 +156,10 @@ fn tell(out: &mut Out, name: &str, found: &Found) -> Result<(), Failure> {
     ))?;
     let own = env!("CARGO_PKG_VERSION");
     if version != own {
-        note(format_args!("`meanwhile` there is version {}, here {own}", show::harmless(version)));
+        note(format_args!(
+            "`meanwhile` is version {} there and {own} here",
+            show::harmless(version)
+        ));
     }
     Ok(())
 }
@@ -169,11 +171,11 @@ fn remove(out: &mut Out, name: &str) -> Result<u8, Failure> {
             places.remove(name);
         }
     })?;
-    out.line(format_args!("{name} is not a place any more; what runs there runs on"))?;
+    out.line(format_args!("removed place {name}; its running tasks keep running"))?;
     Ok(0)
 }
 
-/// Changes the settings file and leaves the rest of it as it is.
+/// Edits the settings file and keeps the rest of its text.
 fn save(change: impl FnOnce(&mut DocumentMut)) -> Result<(), Failure> {
     let path = config_file()?;
     let bad = |path: &Path, error: &dyn std::fmt::Display| {
@@ -185,11 +187,11 @@ fn save(change: impl FnOnce(&mut DocumentMut)) -> Result<(), Failure> {
     };
     let mut document: DocumentMut = text.parse().map_err(|error| bad(&path, &error))?;
     change(&mut document);
-    // A new one for the owner alone: keys of models may be written into it.
+    // A new file is readable only by its owner, because it may get API keys.
     files::replace(&path, &document.to_string(), 0o600).map_err(|error| bad(&path, &reason(&error)))
 }
 
-/// Signs in at a place on this terminal, so that its courier gets in without a question.
+/// Signs in at a place in this terminal, so that its courier can connect without a question.
 fn connect(out: &mut Out, name: &str) -> Result<u8, Failure> {
     let place = find(name)?;
     let known = config::load()?.store.places;
@@ -202,8 +204,8 @@ fn connect(out: &mut Out, name: &str) -> Result<u8, Failure> {
     };
     let Some([program, arguments @ ..]) = trial::way(command) else {
         return Err(Failure::new(format!(
-            "the command of `{name}` does not end with `meanwhile serve`, so how to sign in there is not known; run \
-             it in a terminal"
+            "cannot sign in at `{name}`: its command does not end with `meanwhile serve`; run the command in a \
+             terminal instead"
         )));
     };
     let status = Command::new(program).args(arguments).arg("true").status().map_err(|error| {
@@ -216,7 +218,7 @@ fn connect(out: &mut Out, name: &str) -> Result<u8, Failure> {
     match tried(name, &place)? {
         Ok(found) => tell(out, name, &found).map(|()| 0),
         Err(failed) => {
-            let why = format!("signed in, but the next connection was not let in: {}", failed.why);
+            let why = format!("signed in, but the next connection failed: {}", failed.why);
             Err(Failure::new(why).hint(
                 "let ssh keep a control master: `ControlMaster auto`, `ControlPath ~/.ssh/%C` and \
                  `ControlPersist 8h` for this host in ~/.ssh/config",
@@ -225,18 +227,18 @@ fn connect(out: &mut Out, name: &str) -> Result<u8, Failure> {
     }
 }
 
-/// Has the courier of a place try again now, and take the store that answers for the place's.
+/// Makes the courier of a place try again now, and accept whichever store answers.
 fn wake(name: &str) {
     use meanwhile_shim::bell::{self, Kind, Message};
     if let Ok(state) = state_dir::find() {
         if let Some(contact) = place::Contact::read(&state, name) {
             let contact = place::Contact { store: String::new(), ..contact };
-            // Where it cannot be written the courier says again what it said.
+            // If this cannot be written, the courier reports the same problem again.
             let _ = contact.write(&state, name);
         }
         let message = Message { kind: Kind::Ledger, id: [0; 8], workspace: place::bell_hash(name) };
         bell::ring(&state.join(layout::BELLS), message, None);
-        // One that does not reach the place ends then: another one has what this terminal knows of agents.
+        // A courier without a connection exits now. The next one inherits this terminal's ssh agent.
         let until = std::time::Instant::now() + AWAY;
         while place::has_courier(&state, name) && std::time::Instant::now() < until {
             std::thread::sleep(ROUND);
@@ -245,7 +247,7 @@ fn wake(name: &str) {
     }
 }
 
-/// `meanwhile places`.
+/// Runs `meanwhile places`: lists the places.
 pub(crate) fn list(out: &mut Out, as_json: bool) -> Result<u8, Failure> {
     let known: Places = config::load()?.store.places;
     let state = state_dir::find().map_err(Failure::new)?;
@@ -284,8 +286,8 @@ pub(crate) fn list(out: &mut Out, as_json: bool) -> Result<u8, Failure> {
     let column = |title, fit| Column { title, fit };
     let columns = vec![
         column("PLACE", Fit::Fixed),
-        column("STANDS", Fit::Fixed),
-        column("WAY", Fit::Stretch),
+        column("STATUS", Fit::Fixed),
+        column("COMMAND", Fit::Stretch),
     ];
     let rows = known.iter().map(|(name, place)| {
         let contact = places::contact(&state, name);

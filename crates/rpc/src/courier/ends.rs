@@ -1,4 +1,4 @@
-//! Ends, as a place tells them, in the words of a record.
+//! Converts the end of a task, as a place reports it, to the end that a record stores.
 
 use std::time::SystemTime;
 
@@ -34,17 +34,17 @@ fn name_of<T: PartialEq>(table: &[(&'static str, T)], value: T) -> &'static str 
     table.iter().find(|(_, known)| *known == value).map_or("", |(name, _)| name)
 }
 
-/// What an outcome is called on the wire.
+/// The name of an outcome on the wire.
 pub(super) fn state(outcome: Outcome) -> &'static str {
     name_of(&OUTCOMES, outcome)
 }
 
-/// What an actor is called on the wire.
+/// The name of an actor on the wire.
 pub(super) fn actor(actor: Actor) -> &'static str {
     name_of(&ACTORS, actor)
 }
 
-/// The end of a task as its place has it; `None`: it has none.
+/// The end of a task as its place reports it; `None` if the task has not ended.
 pub(super) fn of(task: &Value) -> Option<End> {
     let exit = match (task["exit"]["code"].as_i64(), task["exit"]["signal"].as_str()) {
         (Some(code), _) => Exit::Code(i32::try_from(code).unwrap_or(-1)),
@@ -68,8 +68,8 @@ pub(super) fn of(task: &Value) -> Option<End> {
     })
 }
 
-/// An end of which the place says nothing: of a task that it never had, or does not know any more. `total`: bytes
-/// of output that are here.
+/// The end of a task that the place never had or no longer knows. `total` is the number of output bytes that were
+/// fetched.
 pub(super) fn unheard(outcome: Outcome, cause: Cause, total: u64) -> End {
     End {
         outcome,
@@ -83,7 +83,7 @@ pub(super) fn unheard(outcome: Outcome, cause: Cause, total: u64) -> End {
     }
 }
 
-/// What a preview says of the beginning of an output byte by byte: it shows what is not UTF-8 as U+FFFD.
+/// The first bytes of an output that a preview gives exactly: it replaces what is not UTF-8 with U+FFFD.
 pub(super) fn exact(head: &str, tail: &str, omitted: u64, total: u64) -> Vec<u8> {
     let whole = match omitted {
         0 => head.to_owned() + tail,
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_end_is_read_as_the_place_tells_it() {
+    fn an_end_is_read_as_the_place_reports_it() {
         let task = json!({
             "state": "timedOut", "exit": {"code": null, "signal": "SIGTERM"},
             "cause": {"actor": "deadline", "message": "it ran into its deadline"},
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_sure_is_taken_from_a_preview() {
+    fn only_exact_bytes_are_taken_from_a_preview() {
         assert_eq!(exact("ab", "cd", 0, 4), b"abcd");
         assert_eq!(exact("ab", "cd", 9, 13), b"ab");
         assert_eq!(exact("a\u{fffd}b", "", 0, 3), b"a");

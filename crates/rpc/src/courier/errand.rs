@@ -1,4 +1,4 @@
-//! One task at a place: its folder here, which this process alone writes.
+//! One task at a place, and its folder on this machine, which only this process writes.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -20,22 +20,22 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Bytes of standard input that are sent at once.
+/// The most bytes of standard input in one request.
 const INPUT_BYTES: usize = 64 << 10;
 
-/// What comes from the folder of a task.
+/// What a client sends through the FIFOs in a task's folder.
 #[derive(Debug)]
 pub(super) enum Asked {
-    /// An order.
+    /// An order from the `ctl` FIFO.
     Order(Order),
-    /// Standard input; answered once the place has taken it.
+    /// Standard input; the sender is dropped once the place has received it.
     Input(Vec<u8>, oneshot::Sender<()>),
 }
 
-/// A piece of standard input. The next one is read once this one is taken, or dropped.
+/// A piece of standard input. The next one is read once the place has received this one, or it is dropped.
 #[derive(Debug)]
 pub(super) struct Writing {
-    /// What is to be sent; `None`: it was.
+    /// The bytes to send; `None` once they were sent.
     pub(super) bytes: Option<Vec<u8>>,
     pub(super) _taken: oneshot::Sender<()>,
 }
@@ -46,9 +46,9 @@ pub(super) struct StopOrder {
     pub(super) signal: i32,
     pub(super) grace: Duration,
     pub(super) cause: record::Cause,
-    /// It was sent on this way.
+    /// Whether it was sent over the current connection.
     pub(super) sent: bool,
-    /// A courier before this one took it, which did not write down how long the tree has.
+    /// Whether an earlier courier received it: its signal and grace period are then unknown.
     pub(super) inherited: bool,
 }
 
@@ -62,39 +62,39 @@ pub(super) struct Errand {
     pub(super) sheet: Sheet,
     extent: Extent,
     last: Vec<u8>,
-    /// It may have been sent.
+    /// The spawn may have been sent.
     pub(super) sent: bool,
-    /// Its id there.
+    /// The task's id at the place.
     pub(super) remote: Option<String>,
-    /// What a batch system there says of it.
+    /// What the place's batch system last reported about the task.
     engine: record::Engine,
-    /// Its leader was told.
+    /// The pid of its leader is recorded.
     pub(super) started: bool,
     /// Its end is recorded.
     pub(super) ended: bool,
-    /// The task as it ended there, and its preview: where its output is fetched first because a watch may match in
-    /// it, or where its end was not told yet.
+    /// The ended task and its preview, while its output is fetched first because a watch may match in it, or until
+    /// the notification of its end arrives.
     pub(super) end: Option<(Value, Value)>,
     /// The order to stop it, until the place has answered it.
     pub(super) stop: Option<StopOrder>,
     /// A read is under way.
     pub(super) reading: bool,
-    /// What is read was asked for before the end was known.
+    /// The read under way was requested before the end was known.
     stale: bool,
     stalled: bool,
     holding: Arc<AtomicBool>,
-    /// Its output comes as it is written.
+    /// The place pushes its output as it is written.
     pub(super) subscribed: bool,
-    /// Until then a client looks at its output.
+    /// A client reads its output, until this time.
     pub(super) followed_until: Option<Instant>,
-    /// Bytes that the place has, as far as is known.
+    /// How many bytes of output the task has written at the place, as far as is known.
     pub(super) there: u64,
-    /// Input that is to be sent, or was and is not taken yet.
+    /// Input that is to be sent, or was sent and not yet acknowledged.
     pub(super) writing: Option<Writing>,
     pub(super) end_input: bool,
-    /// No more of the output's head can be had.
+    /// No more of the output's head can be fetched.
     head_done: bool,
-    /// The end of the output that was fetched after the end of the task.
+    /// The range of the output's tail that was fetched after the end of the task.
     filled_from: u64,
     filled_to: u64,
     fetches: u64,
@@ -105,11 +105,11 @@ pub(super) struct Errand {
 }
 
 impl Errand {
-    /// Takes a task over. `None`: another process has it, or there is nothing left to do.
+    /// Takes over a task that has not ended. `None` if another process holds its record.
     ///
     /// # Errors
     ///
-    /// Its folder cannot be read.
+    /// The task's folder cannot be read.
     pub(super) fn take(
         folder: &Path,
         id: TaskId,
@@ -137,11 +137,11 @@ impl Errand {
         Self::of(record, id, spec, (input, holding), readers).map(Some)
     }
 
-    /// Takes up the record of a task that has ended and whose output is not whole.
+    /// Takes over the record of an ended task whose output is incomplete. `None` if another process holds it.
     ///
     /// # Errors
     ///
-    /// It cannot be read.
+    /// The record cannot be read.
     pub(super) fn complete(record: &Path, id: TaskId, spec: Spec) -> io::Result<Option<Self>> {
         let record = OpenOptions::new().read(true).write(true).open(record)?;
         if !lock::exclusive(&record)? {
@@ -162,7 +162,7 @@ impl Errand {
         let mut sheet = Sheet::open(&record)?;
         sheet.introduce(ctl::KNOWN_ELSEWHERE);
         let remote = place.remote.map(|id| String::from_utf8_lossy(&id).into_owned());
-        // Who ordered the end before is in the record, how is not.
+        // The record has who ordered the stop, but not the signal and the grace period.
         let stop = found.stop.filter(|_| found.end.is_none());
         Ok(Self {
             id,
@@ -205,23 +205,23 @@ impl Errand {
         })
     }
 
-    /// How far its output is here.
+    /// The number of output bytes up to the end of what was fetched.
     pub(super) fn total(&self) -> u64 {
         self.extent.total
     }
 
-    /// Notes that it may be at the place from now on.
+    /// Records that the task may be at the place from now on.
     pub(super) fn note_sent(&mut self) {
         self.sent = true;
         self.sheet.sent();
     }
 
-    /// Who ordered it to stop.
+    /// Who ordered the task to stop, from its record.
     pub(super) fn sheet_stop(&self) -> Option<record::Cause> {
         record::read(&self.record).ok()?.stop
     }
 
-    /// Notes its name there.
+    /// Records the task's id at the place.
     pub(super) fn note_remote(&mut self, remote: &str) {
         if let Ok(bytes) = remote.as_bytes().try_into() {
             self.sheet.remote(bytes);
@@ -229,9 +229,9 @@ impl Errand {
         }
     }
 
-    /// Notes what a batch system there says of it; whether that is news.
+    /// Records what the place's batch system reports about the task; returns whether something changed.
     pub(super) fn note_engine(&mut self, engine: record::Engine) -> bool {
-        // What is not said any more is still so.
+        // A field that is missing from a later report still holds.
         let known = &self.engine;
         let or = |said: String, known: &String| if said.is_empty() { known.clone() } else { said };
         let engine = record::Engine {
@@ -248,10 +248,10 @@ impl Errand {
         true
     }
 
-    /// Takes a piece of input, which stays until the place has it.
+    /// Stores a piece of input until the place has received it.
     pub(super) fn hold(&mut self, writing: Writing) {
         self.writing = Some(writing);
-        // It is known here from now on.
+        // From here on `writing` shows that there is input.
         self.holding.store(false, Ordering::Relaxed);
     }
 
@@ -259,7 +259,7 @@ impl Errand {
         self.stalled
     }
 
-    /// Notes whether it waits for input; whether that is news.
+    /// Records whether the task waits for input; returns whether that changed.
     pub(super) fn note_stalled(&mut self, stalled: bool) -> bool {
         if self.stalled == stalled {
             return false;
@@ -269,18 +269,18 @@ impl Errand {
         true
     }
 
-    /// Notes whether the place has still to be told that no more input comes.
+    /// Records whether the end of the input must still be sent to the place.
     pub(super) fn note_end_input(&mut self, ended: bool) {
         self.end_input = ended;
         self.sheet.input_ended(ended);
     }
 
-    /// Whether what comes was asked for before the end was known.
+    /// Whether the response was requested before the end was known; resets this.
     pub(super) fn is_stale(&mut self) -> bool {
         std::mem::take(&mut self.stale)
     }
 
-    /// What was sent on a way that is closed is to be sent again.
+    /// Marks what was sent over a closed connection and not answered, to be sent again.
     pub(super) fn renew(&mut self) {
         if let Some(stop) = &mut self.stop {
             stop.sent = false;
@@ -295,24 +295,24 @@ impl Errand {
         self.sheet.took(self.taken);
     }
 
-    /// Counts a fetch: what there was is here, or cannot be had.
+    /// Counts a fetch: the output so far was fetched, or cannot be fetched.
     pub(super) fn count_fetch(&mut self) {
         self.fetches += 1;
         self.sheet.fetched(self.fetches);
     }
 
-    /// A client wants to hear of output behind this offset. Whether there is some already.
+    /// Asks for one ring when there is output after this offset; returns whether there is some already.
     pub(super) fn arm(&mut self, offset: u64) -> bool {
         self.armed = Some(offset);
         self.rings()
     }
 
-    /// Whether the client that wants to hear of output is to be rung for, once.
+    /// Whether the ring that a client asked for is due; true once.
     pub(super) fn rings(&mut self) -> bool {
         self.armed.take_if(|offset| self.extent.total > *offset).is_some()
     }
 
-    /// Takes in output from `offset` on. `false`: something before it is missing.
+    /// Appends output that starts at `offset`. Returns `false` if output before it is missing.
     pub(super) fn output(&mut self, offset: u64, data: &[u8]) -> bool {
         let known = self.extent.total.saturating_sub(offset);
         let Some(data) = usize::try_from(known).ok().and_then(|known| data.get(known..)) else {
@@ -334,13 +334,13 @@ impl Errand {
         true
     }
 
-    /// What the place does not keep any more.
+    /// Continues at `offset`, because the place no longer keeps the output before it.
     pub(super) fn skip_to(&mut self, offset: u64) {
         elsewhere::end_extent(&mut self.extent, offset);
         self.sheet.extent(&self.extent);
     }
 
-    /// Records the end. `last` is the end of its output, which may not be here as a whole.
+    /// Records the end. `last` is the end of its output, of which not all may have been fetched.
     pub(super) fn finish(&mut self, end: &record::End, last: &[u8]) {
         let partial = self.extent.total < end.total;
         self.stale = self.reading;
@@ -352,22 +352,22 @@ impl Errand {
         }
         self.sheet.end(end);
         if self.spec.sync {
-            // Where it fails, a loss of power may take the end back, and the place is asked for it again.
+            // If this fails and a power failure loses the end, the next courier asks the place for it again.
             let _ = self.record.sync_data();
         }
         self.ended = true;
     }
 
-    /// What of an ended task's output is to be fetched next.
+    /// The next range of an ended task's output to fetch.
     pub(super) fn missing(&self) -> Option<std::ops::Range<u64>> {
         elsewhere::next_missing(&self.extent, self.head_done, self.filled_to)
     }
 
-    /// Takes in output that was asked for after the end from `asked` on, and comes from `from` to `to`: what the place
-    /// does not keep is left out.
+    /// Stores output that was requested from `asked` on after the end. It covers `from` to `to`; the place no longer
+    /// keeps what is before `from`.
     pub(super) fn fill(&mut self, asked: u64, from: u64, data: &[u8], to: u64) {
         if asked < self.extent.head_cap {
-            // The head has no gap.
+            // The head must not have a gap.
             let failed = from != asked
                 || data.is_empty()
                 || elsewhere::fill(&self.record, &mut self.extent, from, data).is_err();
@@ -387,7 +387,7 @@ impl Errand {
         self.sheet.extent(&self.extent);
     }
 
-    /// Its output is here, as far as it can be had.
+    /// Records that all output that can be fetched was fetched.
     pub(super) fn whole(&mut self) {
         self.sheet.partial(false);
         self.count_fetch();
@@ -405,7 +405,7 @@ impl Errand {
     }
 }
 
-/// How long the tree of a task has whose stop was ordered of a courier that was killed.
+/// The grace period of a stop that was ordered from a courier that has since been killed.
 const STOP_GRACE: Duration = meanwhile_core::limits::STOP_GRACE;
 
 async fn orders(fifo: File, id: TaskId, asked: mpsc::UnboundedSender<(TaskId, Asked)>) {
@@ -421,7 +421,7 @@ async fn orders(fifo: File, id: TaskId, asked: mpsc::UnboundedSender<(TaskId, As
     }
 }
 
-/// Hands standard input on, the next piece once the place has taken the one before.
+/// Passes standard input on, each piece once the place has received the previous one.
 async fn feed(
     fifo: File,
     id: TaskId,
@@ -431,7 +431,7 @@ async fn feed(
     let Ok(fifo) = pipe::Receiver::from_file(fifo) else { return };
     let mut bytes = vec![0; INPUT_BYTES];
     while fifo.readable().await.is_ok() {
-        // From before it is read until it is taken: else the end of the input could overtake it.
+        // Set from before the read until the courier holds the input, so that the end of the input cannot overtake it.
         holding.store(true, Ordering::Relaxed);
         if let Ok(len @ 1..) = fifo.try_read(&mut bytes) {
             let (done, taken) = oneshot::channel();

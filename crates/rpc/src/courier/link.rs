@@ -1,7 +1,7 @@
-//! The way to a place: a program whose standard input and output are those of a `meanwhile serve` there.
+//! The connection to a place: a program whose standard input and output are those of a `meanwhile serve` there.
 //!
-//! Owns the process and the numbers of requests. What comes from it is handed on in the order in which it came,
-//! answers among the rest, so that what a push says of a task follows the answer that named it.
+//! Owns the process and the ids of requests. Responses and notifications are passed on in the order in which they
+//! arrive, so that a push about a task follows the response that gave the task's id.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read};
@@ -24,33 +24,33 @@ use super::slurm;
 use crate::peer::frame::{Decoder, Fault, Framing};
 use crate::peer::message::{self, Message};
 
-/// Bytes asked for in one read.
+/// The most bytes in one read.
 const READ_BYTES: usize = 64 << 10;
-/// Lines of standard error that are kept: what a program says before it gives up.
+/// How many of the last lines of standard error are kept, for the reason why a program exited.
 const SAID_LINES: usize = 4;
-/// Bytes of such a line.
+/// The most bytes of such a line.
 const LINE_BYTES: u64 = 1_024;
 
 /// What comes from a place.
 #[derive(Debug)]
 pub(crate) enum News {
-    /// A message.
+    /// A response or notification.
     Message(Message),
-    /// The way is closed, for this reason.
+    /// The connection is closed, for this reason.
     Over(String),
 }
 
-/// An open way to a place.
+/// An open connection to a place.
 #[derive(Debug)]
 pub(crate) enum Link {
     /// A program that speaks the protocol.
     Program(Program),
-    /// The engine of a batch system, in this process. It takes the same requests.
+    /// The engine of a batch system, in this process. It accepts the same requests.
     Slurm(slurm::Engine),
 }
 
 impl Link {
-    /// Opens the way to a place. What comes is sent to `news` as `(generation, news)`.
+    /// Connects to a place. What the place sends goes to `news` as `(generation, news)`.
     ///
     /// # Errors
     ///
@@ -69,7 +69,7 @@ impl Link {
         }
     }
 
-    /// Sends a request; returns its number.
+    /// Sends a request; returns its id.
     pub(crate) fn request(&mut self, method: &str, params: &Value) -> i64 {
         match self {
             Self::Program(program) => program.request(method, params),
@@ -77,7 +77,7 @@ impl Link {
         }
     }
 
-    /// Says that the place has answered.
+    /// Sends `initialized`, after the place has answered `initialize`.
     pub(crate) fn greeted(&self) {
         match self {
             Self::Program(program) => program.notify("initialized", &json!({})),
@@ -85,7 +85,7 @@ impl Link {
         }
     }
 
-    /// Says that nothing more is wanted of a task. A server keeps it for as long as it keeps all.
+    /// Lets the batch system's engine delete a task that is no longer needed. A server applies its own retention.
     pub(crate) fn forget(&mut self, id: &str) {
         match self {
             Self::Program(_) => {}
@@ -120,16 +120,16 @@ pub(crate) struct Program {
     child: Option<Child>,
     out: mpsc::UnboundedSender<Vec<u8>>,
     number: i64,
-    /// Its reader and its writer.
+    /// The reader and the writer of the child's pipes.
     tasks: JoinSet<()>,
 }
 
 impl Program {
-    /// Starts the program. What comes is sent to `news` as `(generation, news)`.
+    /// Starts the program. What it writes goes to `news` as `(generation, news)`.
     ///
     /// # Errors
     ///
-    /// It cannot be started.
+    /// The program cannot be started.
     fn open(
         argv: &[String],
         generation: u64,
@@ -140,13 +140,13 @@ impl Program {
         };
         let mut child = Command::new(program)
             .args(arguments)
-            // There is no terminal: a program that would ask is refused, and says so.
+            // There is no terminal, so ssh must fail with a message instead of asking for a password.
             .env("SSH_ASKPASS_REQUIRE", "force")
             .env("SSH_ASKPASS", "/bin/false")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // So that what it has started ends with it.
+            // So that the processes that it starts can be killed with it.
             .process_group(0)
             .spawn()?;
         let missing = || io::Error::from(io::ErrorKind::BrokenPipe);
@@ -160,7 +160,7 @@ impl Program {
         tasks.spawn(async move {
             while let Some(bytes) = outgoing.recv().await {
                 if sender.write_all(&bytes).await.is_err() {
-                    // Its standard output ends, too, and its end is told there.
+                    // The program has exited, so the reader sees the end of its output and reports it.
                     return;
                 }
             }
@@ -176,7 +176,7 @@ impl Program {
         Ok(Self { child: Some(child), out, number: 0, tasks })
     }
 
-    /// Sends a request; returns its number.
+    /// Sends a request; returns its id.
     fn request(&mut self, method: &str, params: &Value) -> i64 {
         self.number += 1;
         let id = self.number;
@@ -192,26 +192,26 @@ impl Program {
     fn send(&self, message: &Value) {
         let mut bytes = Vec::new();
         Framing::ContentLength.append(&mut bytes, message.to_string().as_bytes());
-        // A closed way is told by its reader.
+        // The reader reports a closed connection.
         let _ = self.out.send(bytes);
     }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // With them its standard input and output close.
+        // This closes the program's standard input and output.
         self.tasks.abort_all();
         let Some(mut child) = self.child.take() else { return };
         if let Ok(group) = i32::try_from(child.id()) {
-            // Not reaped yet, so the number is still its own.
+            // The child is not reaped yet, so the pid is still its own.
             let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
         }
-        // Another user's (sudo), or one that hangs in the kernel, ends when it will.
+        // A process of another user (sudo) or one that hangs in the kernel may survive the signal for long.
         std::thread::spawn(move || child.wait());
     }
 }
 
-/// Reads to the end; returns why nothing more can be read, where that is not the end of the program.
+/// Reads until the end of the output; returns an error if the reason is not that the program has exited.
 async fn read(
     mut input: pipe::Receiver,
     generation: u64,
@@ -241,12 +241,11 @@ async fn read(
 
 fn not_ours(fault: &Fault) -> String {
     let Fault::NoHeader(line) = fault else {
-        return format!("what the command writes is not the protocol: {fault}");
+        return format!("the output of the command is not the protocol: {fault}");
     };
     format!(
-        "what the command writes to standard output is not the protocol: `{}`; expected nothing before \
-         `meanwhile serve` speaks, so a start-up file of the shell there must print nothing where there is \
-         no terminal",
+        "the output of the command is not the protocol: `{}`; expected nothing before the first message of \
+         `meanwhile serve`, so the start-up files of the shell there must print nothing without a terminal",
         one_line(line)
     )
 }
@@ -260,7 +259,7 @@ impl Said {
         let said = Self::default();
         if let Some(stderr) = stderr {
             let lines = said.clone();
-            // A thread of its own: it ends with the program.
+            // The thread exits when the program closes its standard error.
             std::thread::spawn(move || lines.read(stderr));
         }
         said
@@ -289,7 +288,7 @@ impl Said {
         }
     }
 
-    /// What it said last, once it is through or has had a moment.
+    /// The last lines, once the program has closed its standard error, or after half a second.
     async fn last(&self) -> String {
         let mut looks = 0;
         loop {
@@ -297,7 +296,7 @@ impl Said {
                 && (said.1 || looks == 50)
             {
                 return match said.0.is_empty() {
-                    true => "the command ended without a word".to_owned(),
+                    true => "the command exited without an error message".to_owned(),
                     false => Vec::from(said.0.clone()).join("; "),
                 };
             }

@@ -1,4 +1,4 @@
-//! Output and input of tasks: fetched and sent piece by piece.
+//! Fetches the output of tasks and sends their input, in pieces.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -17,7 +17,7 @@ impl Courier {
         }
     }
 
-    /// Sends a piece of input, once the place has the task.
+    /// Sends the waiting piece of input, if the place has the task.
     pub(super) fn send_input(&mut self, id: TaskId) {
         let Some(errand) = self.errands.get_mut(&id) else { return };
         let (Way::Open(_), Some(remote)) = (&self.way, errand.remote.clone()) else { return };
@@ -28,21 +28,21 @@ impl Courier {
         }
     }
 
-    /// Says that no more input comes, once all of it was taken.
+    /// Sends the end of the input, once the place has received all of it.
     pub(super) fn end_input(&mut self, id: TaskId) {
         let Way::Open(_) = self.way else { return };
         let Some(errand) = self.errands.get_mut(&id) else { return };
         if errand.end_input && errand.writing.is_none() && errand.input_is_empty() {
             let params = json!({"id": errand.remote, "data": "", "eof": true});
             if errand.remote.is_some() {
-                // Said again with a new way, until it is answered.
+                // Sent again over each new connection until it is answered.
                 errand.end_input = false;
                 self.request(What::EndInput(id), "task/write", &params);
             }
         }
     }
 
-    /// Has the output of a task that a client looks at come as it is written.
+    /// Subscribes to the output of a task that a client is reading.
     pub(super) fn follow(&mut self, id: TaskId) {
         let Some(errand) = self.errands.get_mut(&id) else { return };
         let Some(remote) = errand.remote.clone() else { return };
@@ -55,7 +55,7 @@ impl Courier {
         }
     }
 
-    /// Fetches what the place has of a task's output and is not here.
+    /// Fetches the next output of a task from the place.
     pub(super) fn fetch(&mut self, id: TaskId) {
         let Some(errand) = self.errands.get_mut(&id) else { return };
         if errand.reading {
@@ -85,7 +85,7 @@ impl Courier {
         }
     }
 
-    /// Output that was asked for.
+    /// Handles the response to a read of output.
     pub(super) fn read(&mut self, id: TaskId, offset: u64, chunk: &Value) {
         let Some(errand) = self.errands.get_mut(&id) else { return };
         errand.reading = false;
@@ -115,13 +115,13 @@ impl Courier {
         }
         self.fetched_what_there_is(id);
         if let Some((task, preview)) = self.errands.get_mut(&id).and_then(|it| it.end.take()) {
-            // Its watches can be looked for now.
+            // Its watches can be matched now.
             self.end(id, &task, &preview, Output::Fetched);
             self.drain();
         }
     }
 
-    /// Output that the place does not give.
+    /// Handles the error of a read of output.
     pub(super) fn unreadable(&mut self, id: TaskId, error: &Value) {
         let Some(errand) = self.errands.get_mut(&id) else { return };
         errand.reading = false;
@@ -137,7 +137,7 @@ impl Courier {
         }
     }
 
-    /// Fetches what is missing of an ended task's output.
+    /// Fetches the next missing range of an ended task's output.
     pub(super) fn fill(&mut self, id: TaskId) {
         let Some(errand) = self.errands.get(&id).filter(|it| it.ended && !it.reading) else {
             return;
@@ -153,7 +153,7 @@ impl Courier {
         }
     }
 
-    /// The output of an ended task is here, as far as it can be had.
+    /// Finishes an ended task, whose output was fetched as far as possible.
     pub(super) fn whole(&mut self, id: TaskId) {
         if let Some(errand) = self.errands.get_mut(&id) {
             errand.whole();
@@ -165,7 +165,7 @@ impl Courier {
     }
 }
 
-/// The bytes of a piece of output, however it is written.
+/// The bytes of a piece of output, which may be text or base64.
 pub(super) fn bytes_of(chunk: &Value) -> Option<Vec<u8>> {
     let data = chunk["data"].as_str()?;
     match chunk["encoding"].as_str() {

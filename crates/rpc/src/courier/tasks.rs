@@ -1,4 +1,4 @@
-//! From the folders of tasks to the place: taking them up, sending them, passing orders on.
+//! From the folders of tasks to the place: finds tasks, spawns them there and passes orders on.
 
 use std::{fs, io};
 
@@ -16,7 +16,7 @@ use super::errand::{Asked, Errand, StopOrder, Writing};
 use super::{BACK_OFF, Courier, FOLLOWED, Way, What, ends};
 
 impl Courier {
-    /// Looks for tasks of the place that are under way.
+    /// Looks for tasks of the place that have not ended.
     pub(super) fn find_tasks(&mut self) {
         let Ok(entries) = fs::read_dir(self.state.join(layout::LIVE)) else { return };
         for id in entries.flatten().filter_map(|it| it.file_name().to_str()?.parse().ok()) {
@@ -24,7 +24,7 @@ impl Courier {
         }
     }
 
-    /// Takes a task up, if it is one of the place.
+    /// Takes over a task if it belongs to the place.
     pub(super) fn find(&mut self, id: TaskId) {
         if self.errands.contains_key(&id) {
             return;
@@ -36,13 +36,13 @@ impl Courier {
         let Ok(record) = record else { return };
         let ours = record.elsewhere.is_some_and(|it| is_of(it.place));
         if ours && record.end.is_some() && self.ended.contains(&id) {
-            // Told before; its folder waits for a process that looks at the ledger.
+            // This end is recorded; the folder waits until a process moves it to the ledger.
             return;
         }
         let spec = layout::read_spec(&folder.join(layout::SPEC)).and_then(|it| Spec::parse(&it));
         let (true, Ok(spec)) = (ours, spec) else { return };
         if self.errands.len() >= self.room {
-            // It waits in its folder until there are descriptors for it.
+            // The task waits in its folder until there are descriptors for it.
             return;
         }
         match Errand::take(&folder, id, spec, &self.asked.0) {
@@ -52,7 +52,7 @@ impl Courier {
         }
     }
 
-    /// Looks for tasks of the place that have ended, and whose output is not whole.
+    /// Looks for ended tasks of the place whose output is incomplete.
     pub(super) fn find_unfinished(&mut self) {
         let Ok(entries) = fs::read_dir(self.state.join(layout::DONE)) else { return };
         for id in entries.flatten().filter_map(|it| it.file_name().to_str()?.parse().ok()) {
@@ -115,7 +115,7 @@ impl Courier {
             }
         }
         if let Way::Closed { again_at } = &mut self.way {
-            // A task that a person starts now is worth an attempt now.
+            // A person may have just started this task, so try to connect soon.
             *again_at = (*again_at).min(Instant::now() + self.back_off.min(BACK_OFF.0));
         }
         self.go_on(id);
@@ -127,7 +127,7 @@ impl Courier {
         }
     }
 
-    /// Does for a task what is to be done at the place now.
+    /// Sends the next request for a task: a spawn, a check, or a read of missing output.
     pub(super) fn go_on(&mut self, id: TaskId) {
         let Way::Open(link) = &self.way else { return };
         let Some(errand) = self.errands.get_mut(&id) else { return };
@@ -166,7 +166,7 @@ impl Courier {
         self.request(What::Stop(id), "task/stop", &params);
     }
 
-    /// What comes from the folder of a task.
+    /// Handles an order or input from the folder of a task.
     pub(super) fn asked(&mut self, id: TaskId, asked: Asked) {
         let Some(errand) = self.errands.get_mut(&id).filter(|errand| !errand.ended) else { return };
         let order = match asked {
@@ -183,7 +183,7 @@ impl Courier {
                 return;
             }
             Order::Stop { signal, grace, cause } => {
-                // Also of one that has not begun: another courier is to know of it.
+                // Recorded even before the task has started, so that the next courier knows of the order.
                 errand.sheet.stopping(&cause);
                 errand.stop =
                     Some(StopOrder { signal, grace, cause, sent: false, inherited: false });
@@ -233,7 +233,7 @@ fn spawn_params(spec: &Spec, token: &str) -> Value {
         }
         argv => put("command", argv.iter().map(|it| text(it)).collect()),
     }
-    // Its workspace there is the directory in which the server starts: the home directory, over ssh.
+    // The workspace there is the directory in which the server starts: over ssh, the home directory.
     let cwd = text(spec.cwd.as_os_str());
     let cwd = match cwd.strip_prefix("~") {
         Some("") => ".",
@@ -263,7 +263,7 @@ fn spawn_params(spec: &Spec, token: &str) -> Value {
     let asked = asked.as_object_mut().map(std::mem::take).unwrap_or_default();
     let asked: Map<String, Value> = asked.into_iter().filter(|(_, it)| !it.is_null()).collect();
     if !asked.is_empty() {
-        // A server that does not know of it refuses it.
+        // A server without this parameter refuses it.
         put("resources", Value::Object(asked));
     }
     match spec.stdin {

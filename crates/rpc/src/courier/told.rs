@@ -1,4 +1,4 @@
-//! From the place to the records of tasks: what it answers and what it tells by itself.
+//! From the place to the records of tasks: handles its responses and notifications.
 
 use std::collections::BTreeSet;
 
@@ -16,9 +16,9 @@ use super::{BACK_OFF, Courier, DRAIN, FOLLOWED, Way, What, ends, refusal};
 /// Whether the output of a task that has ended was fetched for its watches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Output {
-    /// Not yet.
+    /// It was not fetched for them.
     AsItIs,
-    /// As far as it can be had.
+    /// It was fetched as far as possible.
     Fetched,
 }
 
@@ -56,7 +56,7 @@ impl Courier {
         }
     }
 
-    /// The place answers.
+    /// Handles the response to `initialize`: the place is connected.
     pub(super) fn opened(&mut self, result: &Value) {
         let way = std::mem::replace(&mut self.way, Way::Closed { again_at: Instant::now() });
         let Way::Opening(link) = way else { return };
@@ -67,8 +67,8 @@ impl Courier {
         if is_other && self.errands.values().any(|errand| errand.sent && !errand.ended) {
             drop(link);
             return self.lost(format!(
-                "another store answers than the one that has the tasks: `{}` is another machine now, or its state \
-                 directory was taken away; `meanwhile place add` takes it as it is, and what it does not know is lost",
+                "a different store answers than the one that has the tasks: `{}` is another machine now, or its state \
+                 directory was deleted; `meanwhile place add` accepts the new store, and tasks unknown to it are lost",
                 self.name
             ));
         }
@@ -82,7 +82,7 @@ impl Courier {
             self.go_on(id);
         }
         self.drain();
-        // What was given up with the way before.
+        // Ended tasks that were given up when the previous connection closed.
         self.find_unfinished();
         if let (Ok(needed), Way::Open(link)) = (self.needed(), &mut self.way) {
             link.keep(&self.installation, &needed);
@@ -94,7 +94,7 @@ impl Courier {
         self.request(What::Drain, "task/drain", &params);
     }
 
-    /// Takes in what the place has to tell, and acknowledges it once it is recorded here.
+    /// Records the notifications of the place, and then acknowledges them there.
     pub(super) fn drained(&mut self, result: &Value) {
         let mut through = None;
         for notification in result["notifications"].as_array().into_iter().flatten() {
@@ -102,7 +102,7 @@ impl Courier {
             let is_known = self.there.contains_key(remote);
             let may_be_ours = self.errands.values().any(|it| it.sent && it.remote.is_none());
             if !is_known && may_be_ours {
-                // The answer that names it is on its way.
+                // The notification may be about a task whose spawn has not been answered yet.
                 break;
             }
             self.told(notification);
@@ -119,7 +119,7 @@ impl Courier {
                 return self.drain();
             }
         }
-        // What has ended there, and was told to another reader or is not told any more.
+        // Tasks that have ended there, but whose notification went to another reader or was removed.
         let is_untold = |it: &&Errand| !it.ended && it.end.is_some() && !it.reading;
         let untold = self.errands.values().filter(is_untold).map(|it| it.id);
         for id in untold.collect::<Vec<_>>() {
@@ -129,7 +129,7 @@ impl Courier {
         }
     }
 
-    /// A notification.
+    /// Handles one notification of a task.
     pub(super) fn told(&mut self, notification: &Value) {
         let remote = notification["task"]["id"].as_str().unwrap_or_default();
         let Some(id) = self.there.get(remote).copied() else { return };
@@ -143,7 +143,7 @@ impl Courier {
                     self.ring(Kind::Stalled, id);
                 }
             }
-            // Watches are looked for in the output that comes here.
+            // Watches are matched on this machine, in the output that is fetched.
             _ => {}
         }
     }
@@ -184,7 +184,7 @@ impl Courier {
         }
     }
 
-    /// The place has taken a task.
+    /// Handles the response to a spawn: the place has accepted the task.
     pub(super) fn spawned(&mut self, id: TaskId, task: &Value) {
         let Some(errand) = self.errands.get_mut(&id) else { return };
         let Some(remote) = task["id"].as_str() else { return };
@@ -194,7 +194,7 @@ impl Courier {
         self.drain();
     }
 
-    /// How a task stands at the place.
+    /// Records the state of a task at the place, and sends what waits for it.
     pub(super) fn standing(&mut self, id: TaskId, task: &Value) {
         self.note_engine(id, &task["place"], &task["queued"]["reason"]["why"]);
         let Some(errand) = self.errands.get_mut(&id).filter(|errand| !errand.ended) else { return };
@@ -217,7 +217,7 @@ impl Courier {
             errand.followed_until = Some(Instant::now() + FOLLOWED);
         }
         if task["state"] == "stopping" {
-            // The place is at it, with the time that was given.
+            // The place is stopping the task already, with the original grace period.
             errand.stop.take_if(|stop| stop.inherited);
         }
         match task["state"].as_str() {
@@ -228,7 +228,7 @@ impl Courier {
                 self.end_input(id);
             }
             Some("exited" | "stopped" | "timedOut" | "lost") => {
-                // Its notification tells more, and is about to come.
+                // Its notification has the preview too, and is fetched next.
                 errand.end = Some((task.clone(), Value::Null));
                 self.drain();
             }
@@ -236,7 +236,7 @@ impl Courier {
         }
     }
 
-    /// What a batch system there calls a task, and why it lets it wait.
+    /// Records the batch system's job of a task, and why it waits.
     fn note_engine(&mut self, id: TaskId, place: &Value, why: &Value) {
         let Some(errand) = self.errands.get_mut(&id).filter(|errand| !errand.ended) else { return };
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -252,14 +252,14 @@ impl Courier {
         }
     }
 
-    /// The place does not take a task.
+    /// Handles the error of a spawn.
     pub(super) fn refused(&mut self, id: TaskId, error: &Value) {
         let Some(errand) = self.errands.get_mut(&id) else { return };
         let passes = matches!(error["code"].as_i64(), Some(1003 | 1005 | -32000 | -32603));
         let message = error["message"].as_str().unwrap_or("it was refused");
         if passes {
-            // A limit, a full disk: it is sent again. Its token makes it run once.
-            tracing::warn!("task {id} is not taken yet: {message}");
+            // After a limit or a full disk the spawn is sent again; because of its token the task runs once.
+            tracing::warn!("the place has not accepted task {id} yet: {message}");
             return self.note_engine(id, &Value::Null, &json!(message));
         }
         let message = format!("{}: {message}", self.name);
@@ -270,16 +270,16 @@ impl Courier {
         self.finish(id, &ends::unheard(outcome, cause, 0), &[]);
     }
 
-    /// The place does not know a task that it had taken.
+    /// Ends a task that the place had accepted and no longer knows.
     pub(super) fn unknown(&mut self, id: TaskId) {
         let Some(errand) = self.errands.get_mut(&id) else { return };
         let total = errand.total();
-        let message = format!("place `{}` does not know it any more", self.name);
+        let message = format!("place `{}` no longer knows the task", self.name);
         let cause = Cause { actor: Actor::Daemon, message };
         self.finish(id, &ends::unheard(Outcome::Lost, cause, total), &[]);
     }
 
-    /// How those that run stand; one that is not among them has ended.
+    /// Handles the list of running tasks; a task that is missing from it has ended.
     pub(super) fn picture(&mut self, tasks: &Value) {
         self.asked_at = None;
         let mut seen = BTreeSet::new();
@@ -301,7 +301,7 @@ impl Courier {
         }
     }
 
-    /// The end of a task, as the place has it.
+    /// Records the end of a task as the place reports it, after fetching output that a watch may match.
     pub(super) fn end(&mut self, id: TaskId, task: &Value, preview: &Value, output: Output) {
         if self.errands.get(&id).is_none_or(|errand| errand.ended) {
             return;
@@ -335,7 +335,7 @@ impl Courier {
     }
 
     pub(super) fn finish(&mut self, id: TaskId, end: &record::End, last: &[u8]) {
-        // An answer may come after the end was told: the first end stands.
+        // A response may arrive after the end was recorded: the first end stays.
         let Some(errand) = self.errands.get_mut(&id).filter(|errand| !errand.ended) else { return };
         errand.finish(end, last);
         self.ended.insert(id);
@@ -344,7 +344,7 @@ impl Courier {
     }
 }
 
-/// The leader of a task, a number of its place.
+/// The pid of a task's leader, on the place's machine.
 fn pid_of(task: &Value) -> Option<u32> {
     task["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok())
 }

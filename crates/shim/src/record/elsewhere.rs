@@ -1,19 +1,19 @@
-//! What a record says of a task that runs at a place: its courier writes the record, its pids are the place's,
-//! and its log is what was fetched so far.
+//! The fields of a record for a task that runs at a place. The courier writes the record; the pids are those of the
+//! place's machine, and the log has the output that was fetched so far.
 
 use super::{HEADER_BYTES, Sheet, cut, text_at, u16_at, u32_at, u64_at};
 use crate::log::{self, Extent};
 
-/// 0: the task runs here; else bits, see below.
+/// 0 if the task runs on this machine; otherwise the bits below.
 const AT_ELSEWHERE: usize = 7_288;
 const AT_FETCHES: usize = 7_296;
 const AT_REMOTE: usize = 7_304;
 const AT_PLACE: usize = 7_312;
 const AT_INPUT_ENDED: usize = 7_320;
 const AT_ENGINE: usize = 7_324;
-/// Bytes of what an engine says.
+/// The most bytes of the text about an engine.
 const ENGINE_BYTES: usize = 600;
-/// Bytes of one of its words.
+/// The most bytes of one field in it.
 const WORD_BYTES: usize = 140;
 const _: () = assert!(AT_INPUT_ENDED + 4 == AT_ENGINE);
 const _: () = assert!(AT_ENGINE + 6 + ENGINE_BYTES <= HEADER_BYTES);
@@ -23,33 +23,33 @@ const BIT_ELSEWHERE: u32 = 1;
 const BIT_PARTIAL: u32 = 2;
 const BIT_SENT: u32 = 4;
 
-/// A task at a place.
+/// The state of a task at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Elsewhere {
-    /// It has ended, and its output was not fetched as far as the place keeps it.
+    /// The task has ended, and not all output that the place keeps was fetched.
     pub partial: bool,
-    /// It may have been sent to its place.
+    /// The task may have been sent to its place.
     pub sent: bool,
-    /// No more input comes, which its place may not know yet.
+    /// The input has ended, and the place may not have been told yet.
     pub input_ended: bool,
-    /// Its id there, once that is known.
+    /// The task's id at the place, once that is known.
     pub remote: Option<[u8; 8]>,
-    /// Which place, see [`crate::place::bell_hash`].
+    /// The hash of the place's name, see [`crate::place::bell_hash`].
     pub place: u64,
-    /// How often its output was fetched up to what there was.
+    /// How many fetches of its output have finished.
     pub fetches: u64,
 }
 
-/// What an engine of a place, a batch system, says of a task.
+/// What a place's engine, a batch system, reports about a task.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Engine {
-    /// Which: `slurm`.
+    /// The name of the engine: `slurm`.
     pub name: String,
-    /// Its number of the task; empty: not known yet.
+    /// The job id of the task; empty until it is known.
     pub job: String,
-    /// The node it is on; empty: none yet.
+    /// The node on which the task runs; empty until it has one.
     pub node: String,
-    /// Why it waits, while it does.
+    /// Why the task waits; empty if it does not wait.
     pub reason: String,
 }
 
@@ -58,7 +58,7 @@ pub(super) fn parse_engine(bytes: &[u8]) -> Option<Engine> {
     if len == 0 || len > ENGINE_BYTES {
         return None;
     }
-    // What is being written is not read.
+    // The checksum fails while the text is being written.
     if crc32fast::hash(&bytes[at..at + len]) != u32_at(bytes, AT_ENGINE) {
         return None;
     }
@@ -82,34 +82,34 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Elsewhere> {
 }
 
 impl Sheet {
-    /// Says that the task runs at a place of this hash.
+    /// Records that the task runs at the place with this hash.
     pub fn elsewhere(&self, place: u64) {
         self.map.store_u64(AT_PLACE, place);
         self.map.store_u32(AT_ELSEWHERE, BIT_ELSEWHERE);
     }
 
-    /// Says that the task may have been sent to its place, from now on.
+    /// Records that the task may have been sent to its place.
     pub fn sent(&self) {
         self.map.store_u32(AT_ELSEWHERE, BIT_ELSEWHERE | BIT_SENT);
     }
 
-    /// Names the task as its place does.
+    /// Records the task's id at the place.
     pub fn remote(&mut self, id: &[u8; 8]) {
         self.map.write(AT_REMOTE, id);
     }
 
-    /// Says whether the output of a task that has ended is still to be fetched.
+    /// Records whether output of the ended task is still to be fetched.
     pub fn partial(&self, partial: bool) {
         let partial = if partial { BIT_PARTIAL } else { 0 };
         self.map.store_u32(AT_ELSEWHERE, BIT_ELSEWHERE | BIT_SENT | partial);
     }
 
-    /// Says that no more input comes, or that its place knows.
+    /// Records that the input has ended, or, with `false`, that the place was told.
     pub fn input_ended(&self, ended: bool) {
         self.map.store_u32(AT_INPUT_ENDED, u32::from(ended));
     }
 
-    /// Notes what an engine says of it.
+    /// Records what the engine reports about the task.
     pub fn engine(&mut self, engine: &Engine) {
         let word = |word: &str| cut(word, WORD_BYTES).replace(char::is_control, " ");
         let words = [&engine.name, &engine.job, &engine.node, &engine.reason].map(|it| word(it));
@@ -120,13 +120,13 @@ impl Sheet {
         self.map.write(AT_ENGINE + 6, bytes);
     }
 
-    /// Counts a fetch of its output.
+    /// Stores the number of fetches of the task's output.
     pub fn fetched(&self, fetches: u64) {
         self.map.store_u64(AT_FETCHES, fetches);
     }
 }
 
-/// Tells of an end whose output ends at `total`, and of which nothing behind the head is here yet.
+/// Sets the total length of an ended task's output, of which nothing after the head was fetched yet.
 pub fn end_extent(extent: &mut Extent, total: u64) {
     if total > extent.total {
         extent.total = total;
@@ -135,8 +135,8 @@ pub fn end_extent(extent: &mut Extent, total: u64) {
     }
 }
 
-/// What of an ended task's output is to be fetched next, if anything is: the head first, then the end.
-/// `head_done`: no more of the head can be had; `filled_to`: how far the end is here.
+/// The next range of an ended task's output to fetch, if any: the head first, then the tail.
+/// `head_done`: no more of the head can be fetched; `filled_to`: the end of what was fetched of the tail.
 pub fn next_missing(
     extent: &Extent,
     head_done: bool,
@@ -150,16 +150,16 @@ pub fn next_missing(
     (extent.tail_from >= extent.total && from < extent.total).then_some(from..extent.total)
 }
 
-/// Where the end of the output begins that the log has room for.
+/// The offset of the longest tail of the output that the log has room for.
 pub fn tail_start(extent: &Extent) -> u64 {
     extent.head_cap.max(extent.total.saturating_sub(extent.tail_cap))
 }
 
-/// Writes output that was fetched after the end, from `offset` on, which [`next_missing`] named.
+/// Writes output that was fetched after the end. It starts at `offset`, which [`next_missing`] returned.
 ///
 /// # Errors
 ///
-/// The disk's.
+/// I/O errors of the file system.
 pub fn fill(
     file: &std::fs::File,
     extent: &mut Extent,
@@ -173,7 +173,7 @@ pub fn fill(
     Ok(())
 }
 
-/// Tells that the end of the output is here, from `from` on.
+/// Records that the tail of the output was fetched, from `from` on.
 pub fn end_filled(extent: &mut Extent, from: u64) {
     extent.tail_from = from;
 }
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_says_that_its_task_runs_elsewhere() {
+    fn a_record_stores_that_its_task_runs_elsewhere() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(HEADER_BYTES as u64).unwrap();
         let mut sheet = Sheet::create(&file).unwrap();

@@ -1,4 +1,4 @@
-//! Tasks at a place: what a wish for one may say, and output that is fetched when it is asked for.
+//! Tasks at a place: which parameters their spawn may have, and how their output is fetched on request.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,14 +12,14 @@ use crate::background::task::{Task, TaskId};
 use crate::background::{Line, Resources, Spawn};
 use crate::error::Error;
 
-/// How long a read waits for output that is fetched from a place.
+/// How long a read waits for output that is being fetched from a place.
 const FETCH_PATIENCE: Duration = Duration::from_secs(2);
-/// Between two looks whether it is there.
+/// The interval at which it checks whether the output was fetched.
 const FETCH_ROUND: Duration = Duration::from_millis(10);
-/// Between two looks whether a place can be reached.
+/// The interval of checks whether a place can be reached.
 const REACH_ROUND: Duration = Duration::from_millis(500);
 
-/// Refuses what cannot be kept at a place.
+/// Refuses parameters that a task at a place cannot have.
 pub(super) fn check(wish: &Spawn) -> Result<(), Error> {
     if wish.on.is_none() {
         return match wish.resources == Resources::default() {
@@ -43,14 +43,14 @@ pub(super) fn check(wish: &Spawn) -> Result<(), Error> {
     }
 }
 
-/// That resources are not to be had.
+/// The error for resources that only a batch system can provide.
 fn of_an_engine(advice: &str) -> Error {
-    let message = format!("only a batch system gives resources; {advice}");
+    let message = format!("only a batch system provides resources; {advice}");
     Error::Invalid { field: "resources".to_owned(), message }
 }
 
 impl Background {
-    /// Refuses resources where no batch system gives them.
+    /// Refuses resources if the place is not a batch system.
     pub(super) fn check_resources(&self, name: &str, asked: &Resources) -> Result<(), Error> {
         let place = places::find(&self.settings.places, name)?;
         if !place.has_resources() && *asked != Resources::default() {
@@ -60,7 +60,7 @@ impl Background {
             .map_err(|message| Error::Invalid { field: "resources.extra".to_owned(), message })
     }
 
-    /// The directory at a place that a directory here is, after what runs before each spawn there.
+    /// Runs the place's `before` command, and returns the directory there that corresponds to `cwd`.
     pub(super) async fn directory_at(&self, name: &str, cwd: &Path) -> Result<PathBuf, Error> {
         let place = places::find(&self.settings.places, name)?;
         let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
@@ -70,7 +70,7 @@ impl Background {
         Ok(there)
     }
 
-    /// Runs what is set to run before each spawn at a place.
+    /// Runs the `before` command of a place, if it has one.
     pub(super) async fn prepare(&self, name: &str) -> Result<(), Error> {
         let place = places::find(&self.settings.places, name)?.clone();
         if place.before.is_empty() {
@@ -83,7 +83,7 @@ impl Background {
         prepared.await.map_err(|_| closed())?
     }
 
-    /// Returns once the output of a task at a place is here as far as the place has it, or cannot be had now.
+    /// Waits until all output that the place has of a task was fetched, or cannot be fetched now.
     pub(super) async fn fetch(&self, task: &Task) {
         let Some(name) = &task.on else { return };
         let id = task.id;
@@ -93,7 +93,7 @@ impl Background {
             if !self.is_partial(id) {
                 return;
             }
-            // Its folder is put away; its courier looks for what is not whole.
+            // The folder of the task was removed, so ring the courier: it looks for incomplete output.
             let hash = place::bell_hash(name);
             let message = Message { kind: Kind::Output, id: *id.as_bytes(), workspace: hash };
             let (root, name) = (self.archive.root().to_owned(), name.clone());
@@ -103,7 +103,7 @@ impl Background {
         }
         let until = tokio::time::Instant::now() + FETCH_PATIENCE;
         while tokio::time::Instant::now() < until {
-            // A courier that is called for this alone tries again, whatever it saw last.
+            // A courier that was rung for this task connects again, so its last contact does not count.
             let lost =
                 listens && self.archive.contact(name).is_some_and(|it| it.lost_since.is_some());
             if lost || self.fetches(id).is_none_or(|now| now > before) {
@@ -113,11 +113,11 @@ impl Background {
         }
     }
 
-    /// Returns when the place of a task cannot be reached; never for one that runs here.
+    /// Returns when the place of a task is out of reach; never for a task on this machine.
     pub(super) async fn until_out_of_reach(&self, task: &Task) {
         let Some(name) = &task.on else { return std::future::pending().await };
         loop {
-            // First: a task that was never sent is over in a moment.
+            // Sleep first: a task that was never sent ends at once.
             tokio::time::sleep(REACH_ROUND).await;
             if self.archive.contact(name).is_some_and(|contact| contact.lost_since.is_some()) {
                 return;
@@ -125,7 +125,7 @@ impl Background {
         }
     }
 
-    /// How often the output of a task at a place was fetched; `None`: it is here for good.
+    /// How often the output of a task at a place was fetched; `None` if it is complete.
     fn fetches(&self, id: TaskId) -> Option<u64> {
         let reading = self.archive.read(id).ok()?;
         let place = reading.record().elsewhere?;

@@ -41,19 +41,19 @@ pub(crate) struct AddPlace {
     /// The directory there that corresponds to the workspace, absolute or ~/DIR.
     #[arg(long, value_name = "DIR")]
     pub(crate) directory: Option<String>,
-    /// First copy this program there, to ~/.local/bin; the machine must be of the same kind.
+    /// First copy this program there, to ~/.local/bin; the machine must have the same architecture.
     #[arg(long)]
     pub(crate) copy: bool,
-    /// It is the Slurm cluster whose commands this machine has.
+    /// The place is the Slurm cluster whose commands are installed on this machine.
     #[arg(long, requires = "shared", conflicts_with_all = ["command", "copy"])]
     pub(crate) slurm: bool,
-    /// A directory that this machine and the nodes see under the same path.
+    /// A directory that has the same path on this machine and on the cluster's nodes.
     #[arg(long, value_name = "DIR", requires = "slurm", value_hint = ValueHint::DirPath)]
     pub(crate) shared: Option<PathBuf>,
     /// An option of each sbatch, such as --option=--partition=gpu (may be given several times).
     #[arg(long, value_name = "OPTION", requires = "slurm", allow_hyphen_values = true)]
     pub(crate) option: Vec<String>,
-    /// It is the place of this name of another place, one with a command.
+    /// Another place with a command, on whose machine a place of the same name is set up; tasks run at that one.
     #[arg(long, value_name = "PLACE", conflicts_with_all = ["command", "slurm", "copy"])]
     pub(crate) via: Option<String>,
     /// The command that reaches the place.

@@ -29,7 +29,7 @@ pub(crate) struct Found {
     /// How long it took until the place answered.
     pub(crate) reached: Duration,
     /// How long a task took from its spawn to the answer with its end, and what it printed: the directory, the
-    /// system and the machine. None was tried where a batch system has the last word on when it runs.
+    /// system and the machine. `None` if a batch system decides when tasks run, so that none was tried.
     pub(crate) task: Option<(Duration, String)>,
 }
 
@@ -54,7 +54,7 @@ impl Talk {
             let Ok(Some((_, news))) = heard else {
                 return Err(Failed {
                     why: format!("it has not answered `{method}` within {} s", PATIENCE.as_secs()),
-                    remedy: "run the command in a terminal, and see what it waits for".to_owned(),
+                    remedy: "run the command in a terminal to see what it waits for".to_owned(),
                 });
             };
             match news {
@@ -75,18 +75,18 @@ impl Talk {
 
 fn over(why: String) -> Failed {
     let remedy = if why.contains("`sbatch` cannot be started") {
-        "run it on a host that has Slurm's commands, such as the cluster's login host; from another one that is a place \
-         `via` that host's"
+        "run this on a host with Slurm's commands, such as the cluster's login host; from other hosts, use a place \
+         with `via` that host"
     } else if why.contains("`squeue --me` fails") {
         "try again once Slurm's controller answers; `scontrol ping` says whether it does"
     } else if why.contains("which `shared` names") {
-        "name a directory that you own and that this machine and the nodes see under the same path"
+        "name a directory that you own and that has the same path on this machine and on the nodes"
     } else if needs_a_person(&why) {
-        "sign in once at a terminal: `meanwhile place connect NAME`, or the same `ssh HOST true`; a key in \
-         the agent, or a control master that stays, lets it in without a question"
+        "sign in once in a terminal: `meanwhile place connect NAME`, or `ssh HOST true`; with a key in the \
+         ssh agent, or a control master that persists, ssh asks no more questions"
     } else if why.contains("not found") || why.contains("No such file") {
-        "install `meanwhile` there, in a directory of the PATH that a command without a terminal has, or name its \
-         whole path; `--copy` copies this program"
+        "install `meanwhile` there, in a directory that is in the PATH of commands without a terminal, or give its \
+         full path; `--copy` copies this program"
     } else {
         "run the command in a terminal, and read its output"
     };
@@ -119,8 +119,8 @@ pub(crate) async fn run(way: &PlaceKind, on: Option<&str>) -> Result<Found, Fail
         let is_there = |it: &Value| it["name"] == on;
         if !places["places"].as_array().is_some_and(|all| all.iter().any(is_there)) {
             return Err(Failed {
-                why: format!("it has no place `{on}`"),
-                remedy: format!("set `{on}` up there, with `meanwhile place add {on}`"),
+                why: format!("no place `{on}` is set up there"),
+                remedy: format!("set it up there with `meanwhile place add {on}`"),
             });
         }
         return Ok(Found { version, reached, task: None });

@@ -1,5 +1,5 @@
-//! Tasks that run at a place. What a shim is for a task here, a courier is for those of a place: the folder
-//! of such a task has the same files, which its courier writes.
+//! Tasks that run at a place. A courier does for them what a shim does for a task on this machine: the folder
+//! of such a task has the same files, which the courier writes.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -23,11 +23,11 @@ use crate::background::home::io_error;
 use crate::background::task::TaskId;
 use crate::background::{convert, places};
 
-/// Between two starts of a courier, at first and at most.
+/// The first and the longest delay between two starts of a courier.
 const CALL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 impl Local {
-    /// Publishes a task of a place. From here on it exists, whether the place can be reached or not.
+    /// Publishes a task of a place. From here on the task exists, whether the place can be reached or not.
     pub(super) fn send(&mut self, id: TaskId, spec: &Spec, name: &str) {
         let folder = self.home.root().join(layout::LIVE).join(format!(".{id}.{}", self.bell.name));
         let published = DirBuilder::new()
@@ -49,7 +49,7 @@ impl Local {
         self.reports.push_back(report);
     }
 
-    /// Tells the courier of a place of a task; where there is none, it is started.
+    /// Notifies the courier of a place about a task; starts a courier if there is none.
     pub(super) fn call_courier(&mut self, id: TaskId, name: &str) {
         let message =
             Message { kind: Kind::Queued, id: *id.as_bytes(), workspace: place::bell_hash(name) };
@@ -58,10 +58,10 @@ impl Local {
             self.calls.remove(name);
             return;
         }
-        // One at a time, and ever more seldom where none comes to be.
+        // One start at a time, with growing delays if the courier does not start.
         let now = Instant::now();
         let before = self.calls.get(name).copied();
-        // One that stood for a while is started at once.
+        // A courier that ran for a while is started again at once.
         let before = before.filter(|(at, pause)| now < *at + *pause);
         let (at, pause) = before.unwrap_or((now, CALL.0));
         if now < at {
@@ -72,7 +72,7 @@ impl Local {
         self.chores.spawn_blocking(move || places::start_courier(&root, &name));
     }
 
-    /// The place where a task under way runs; `None`: here.
+    /// The place of a task that has not ended; `None` if it runs on this machine.
     pub(super) fn place_of(&self, id: TaskId) -> Option<String> {
         self.home.spec(id).ok()?.place
     }
