@@ -285,7 +285,7 @@ impl Desk {
         let gate = self.defaults().is_ok_and(|it| it.tells_timeline).then(|| gate.clone());
         let name = session.id().to_string();
         let (open, reading) = self.0.sessions.open(session, updates, past, gate, start);
-        // With nothing between: a session is not watched and open at once.
+        // Right after the open, so that a session is not both watched and open.
         self.0.watches.cut(&name);
         let asks = self.0.sessions.asks().clone();
         self.0.jobs.beside(reading.run(self.0.client.clone(), asks));

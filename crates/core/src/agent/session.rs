@@ -1,8 +1,9 @@
-//! A conversation that runs commands: prompts in, turns out, and a drain before each model call.
+//! A conversation with an agent that runs commands: it takes prompts, runs turns, and drains the queue before each
+//! model call.
 //!
-//! [`Session`] is a handle on one owner task, which alone touches the history. What happens is told
-//! through [`Updates`], which one front reads. What was said and done is in the ledger before
-//! anything follows from it, so a session that was killed is loaded again where it was.
+//! [`Session`] is a handle on one owner task, the only one that changes the history. The session sends what happens as
+//! [`Updates`], which one front reads. Messages and facts are stored in the ledger before anything depends on them, so
+//! a session that was killed can be loaded where it stopped.
 
 mod again;
 mod calls;
@@ -42,53 +43,52 @@ pub use listed::Info;
 pub use manner::{Choice, Chosen};
 pub use watching::{Holder, Question, Seen, Stands, Stop, Stopped, Watch};
 
-/// What a session needs from outside.
+/// What a session is opened with.
 #[derive(Debug, Clone)]
 pub struct Terms {
-    /// The model.
+    /// The model that answers.
     pub provider: Provider,
-    /// What it may do.
+    /// The permission rules for its tool calls.
     pub rules: Rules,
-    /// Whether a person can be asked. Otherwise what would be asked is denied, and the model is told
-    /// why.
+    /// Whether a person can be asked. If not, a call that needs a question is denied, and the model is told why.
     pub can_ask: bool,
-    /// How it behaves.
+    /// Limits and defaults of the session.
     pub policy: Policy,
-    /// The person's editor, which has files that are not saved.
+    /// Access to files through the person's editor, which has unsaved changes; `None` if there is no editor.
     pub editor: Option<tools::Editor>,
-    /// Servers of MCP, whose tools are the session's.
+    /// MCP servers whose tools the session offers.
     pub servers: Vec<Server>,
 }
 
 /// How sessions behave (`config.toml`, section `agent`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// What a task that ends while the agent is idle does.
+    /// What happens when a task ends while the agent is idle.
     pub wake: Wake,
-    /// Model calls of one turn at most. Default 100.
+    /// The most model calls in one turn. Default 100.
     pub calls_per_turn: u32,
-    /// Turns the agent starts by itself in an hour at most. Default 60.
+    /// The most turns in an hour that the agent starts by itself. Default 60.
     pub wakes_per_hour: u32,
-    /// How the tools behave.
+    /// Limits of the tools.
     pub tools: tools::Budget,
-    /// How long a task may run with no daemon attached; `None`: for ever.
+    /// How long a task may run while no daemon is attached; `None` for no limit.
     pub linger: Option<Duration>,
-    /// The longest answer to ask for, in tokens; `None`: what suits the model.
+    /// The maximum length of an answer that is requested, in tokens; `None` for the model's own.
     pub answer_tokens: Option<u32>,
-    /// Confine to work ([`Mode::Work`]) what rules allow to run. Default no.
+    /// Whether commands that rules allow are confined ([`Mode::Work`]). Default no.
     pub confine_allowed: bool,
-    /// Let what runs confined to work use the network. Default no.
+    /// Whether commands confined with [`Mode::Work`] may use the network. Default no.
     pub network: bool,
-    /// Whether models take images; `None`: where that is known.
+    /// Whether models accept images; `None`: only models that are known to.
     pub images: Option<bool>,
 }
 
-/// What the end of a task does while the agent is idle.
+/// What happens when a task ends while the agent is idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wake {
-    /// Starts a turn.
+    /// The result starts a turn.
     On,
-    /// Waits for the next prompt.
+    /// The result waits for the next prompt.
     Queue,
 }
 
@@ -108,19 +108,19 @@ impl Default for Policy {
     }
 }
 
-/// The name of a session, and of its queue: a v4 UUID.
+/// The id of a session, which is also the name of its queue: a v4 UUID.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SessionId(String);
 
 impl SessionId {
-    /// The text.
+    /// The UUID as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether a queue is a session's: other queues have names that people gave.
+    /// Whether a queue belongs to a session. The names of other queues are chosen by people.
     pub fn names(queue: &str) -> bool {
-        // Of the forms that are read, the one with hyphens is as long as this.
+        // Of the forms that the parser accepts, only the one with hyphens has 36 characters.
         queue.len() == 36 && uuid::Uuid::parse_str(queue).is_ok()
     }
 }
@@ -131,27 +131,27 @@ impl std::fmt::Display for SessionId {
     }
 }
 
-/// Why a session cannot do what it was asked.
+/// Why a request to a session failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no such session in this workspace.
+    /// The workspace has no session with this id.
     #[error("no session `{0}` in this workspace")]
     Unknown(String),
-    /// Another process has it open.
+    /// Another process has the session open.
     #[error("session `{id}` is open in another process, pid {pid}")]
     Busy {
-        /// The session.
+        /// The id of the session.
         id: SessionId,
-        /// The process.
+        /// The pid of the process that has it open.
         pid: u32,
     },
-    /// A prompt without words.
+    /// The prompt has no text.
     #[error("the prompt is empty; expected some text")]
     EmptyPrompt,
-    /// The session was closed.
+    /// The session was closed before or during the request.
     #[error("session `{0}` is closed")]
     Closed(SessionId),
-    /// The store.
+    /// An error of the store or of a task.
     #[error(transparent)]
     Core(#[from] crate::Error),
 }
@@ -159,139 +159,138 @@ pub enum Error {
 /// Why a turn ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TurnEnd {
-    /// The model had nothing more to say.
+    /// The model finished its answer.
     EndTurn,
-    /// Its answer reached its longest length.
+    /// The answer reached its maximum length.
     MaxTokens,
-    /// [`Policy::calls_per_turn`] were made.
+    /// The turn reached [`Policy::calls_per_turn`].
     MaxCalls,
-    /// The model declined.
+    /// The model refused to answer.
     Refusal,
-    /// [`Session::cancel`].
+    /// [`Session::cancel`] ended the turn.
     Cancelled,
-    /// The model could not be asked; the text says why and what to do. The prompt stays in the
-    /// history.
+    /// A model call failed; the text says why and what to do. The prompt stays in the history.
     Failed(String),
 }
 
-/// What a front is told, in order.
-#[expect(clippy::large_enum_variant, reason = "one at a time, on its way to a front")]
+/// What a session sends to its front, in order.
+#[expect(clippy::large_enum_variant, reason = "only a few exist at a time")]
 #[derive(Debug)]
 pub enum Update {
-    /// A turn began.
+    /// A turn started.
     TurnStarted {
-        /// Its number in the session, from 1.
+        /// The turn's number in the session, from 1.
         turn: u64,
-        /// Who began it.
+        /// Whether a prompt or a result started it.
         origin: Origin,
-        /// The prompt that it starts with. Of a watched session, its message follows instead.
+        /// The prompt that started it. `None` for a watched session, where [`Update::Prompt`] follows.
         prompt: Option<String>,
     },
-    /// What a person said: told on a load and of a watched session only.
+    /// The text of a prompt. Only sent on a load, and for a watched session.
     Prompt(String),
-    /// What they showed with it, likewise.
+    /// An image of a prompt. Only sent on a load, and for a watched session.
     Image(Image),
-    /// What follows is the answer of this model call: told on a load only; live, the trace tells.
+    /// The next updates are the answer of a model call. Only sent on a load; otherwise the trace has this.
     Answer {
-        /// The call.
+        /// The model call's number in the session, from 1.
         call: u64,
     },
-    /// More of an answer.
+    /// The next piece of an answer's text.
     Text(String),
-    /// More reasoning.
+    /// The next piece of an answer's reasoning.
     Thinking(String),
-    /// The model call failed and is made again; what it streamed so far is void.
+    /// The model call failed and will be retried; what it has streamed so far is void.
     Retrying {
-        /// The number of the coming attempt.
+        /// The number of the next attempt.
         attempt: u32,
-        /// How long from now.
+        /// The time until the next attempt.
         delay: Duration,
-        /// What went wrong.
+        /// The error of the failed attempt.
         why: String,
     },
-    /// The model wants a tool run.
+    /// The model calls a tool.
     ToolCall {
         /// The model's id of the call.
         id: String,
-        /// The tool.
+        /// The name of the tool.
         name: String,
-        /// What a person is shown.
+        /// A short description of the call for people.
         title: String,
-        /// What sort of thing it does.
+        /// What the call does: read, edit, run a command and so on.
         kind: Kind,
-        /// The arguments.
+        /// The arguments, as JSON.
         input: Box<RawValue>,
-        /// Files it touches.
+        /// The files that the call reads or writes.
         locations: Vec<PathBuf>,
     },
-    /// It may run, and does.
+    /// The tool call is allowed and starts to run.
     ToolRunning {
-        /// The call.
+        /// The model's id of the call.
         id: String,
-        /// How far its command is confined.
+        /// How its command is confined; `None` if it is not.
         confined: Option<Mode>,
     },
-    /// It runs a command.
+    /// The tool call has started a task, or its task has moved to the background.
     ToolTask {
-        /// The call.
+        /// The model's id of the call.
         id: String,
-        /// The task.
+        /// The task that runs the command.
         task: Task,
-        /// It is in the background, from its start or since now.
+        /// Whether the task is in the background, from its start or from now on.
         background: bool,
     },
-    /// It came to an end.
+    /// The tool call has ended.
     ToolEnded {
-        /// The call.
+        /// The model's id of the call.
         id: String,
-        /// What the model is shown.
+        /// The result that the model gets.
         content: String,
-        /// It failed.
+        /// Whether the call failed.
         is_error: bool,
-        /// It was not run, because nothing allowed it.
+        /// Whether the call was denied, so that the tool did not run.
         denied: bool,
-        /// The change to a file.
+        /// The change to a file, if the call made one.
         diff: Option<Diff>,
-        /// The task that its command ran as: told on a load only; live, [`Update::ToolTask`] told it.
+        /// The task that ran its command. Only set on a load; otherwise [`Update::ToolTask`] was sent before.
         task: Option<TaskId>,
     },
-    /// The agent's plan, whole.
+    /// The complete current plan of the agent.
     Plan(Vec<PlanEntry>),
-    /// Results of background tasks entered the history, before this model call.
+    /// Notifications of background tasks were added to the history, before a model call.
     Background {
-        /// The call whose request carries them.
+        /// The number of the model call whose request contains them.
         call: u64,
-        /// The message.
+        /// The text that the model gets.
         text: String,
-        /// What it tells; empty on a load.
+        /// The notifications in the text; empty on a load.
         notifications: Vec<Notification>,
     },
-    /// The harness told the model something.
+    /// A text that the program, not a person, added for the model.
     Notice(String),
-    /// Something is to be asked. A dropped `reply` means no.
+    /// A question to the person. Dropping `reply` means no.
     Ask(Ask),
-    /// Tokens and cost.
+    /// Tokens and cost, after an answer.
     Usage {
         /// Tokens in the context now.
         used: u64,
-        /// The size of the context, where known.
+        /// The size of the context in tokens, if known.
         size: Option<u64>,
-        /// Of the last call.
+        /// The tokens of the last call.
         last: Usage,
-        /// Of the whole session.
+        /// The cost of the whole session, if known.
         cost: Option<Cost>,
     },
-    /// The session has a title now.
+    /// The session got a title.
     Title(String),
-    /// A fact for the timeline.
+    /// A fact was added to the trace.
     Traced(trace::Event),
     /// A turn ended.
     TurnEnded {
-        /// The turn.
+        /// The turn's number in the session, from 1.
         turn: u64,
-        /// Who began it.
+        /// Whether a prompt or a result started it.
         origin: Origin,
-        /// Why.
+        /// Why the turn ended.
         end: TurnEnd,
     },
 }
@@ -299,52 +298,51 @@ pub enum Update {
 /// A question to the person.
 #[derive(Debug)]
 pub struct Ask {
-    /// The tool call, told before with [`Update::ToolCall`].
+    /// The model's id of the tool call, sent before in [`Update::ToolCall`].
     pub id: String,
-    /// What is shown.
+    /// A short description of the call for people.
     pub title: String,
-    /// The same as what is asked, with a verb: `edit src/main.rs`.
+    /// The same with a verb, as it follows "may the agent": `edit src/main.rs`.
     pub question: String,
-    /// What sort of thing it does.
+    /// What the call does: read, edit, run a command and so on.
     pub kind: Kind,
-    /// The arguments.
+    /// The arguments, as JSON.
     pub input: Box<RawValue>,
-    /// What it would change in a file. Such a question may be answered with [`Answer::AllowInstead`].
+    /// The change that the call would make to a file. The answer may then be [`Answer::AllowInstead`].
     pub change: Option<Diff>,
-    /// Why it is asked.
+    /// Why the person must be asked.
     pub why: String,
-    /// What "always" would add; empty: "always" is not offered.
+    /// The rules that an answer with "always" would add; if empty, "always" is not offered.
     pub always: Vec<Rule>,
-    /// It is a command, and may be let run confined ([`Answer::AllowConfined`]).
+    /// Whether the call is a command that [`Answer::AllowConfined`] can run confined.
     pub can_confine: bool,
-    /// Where the answer goes.
+    /// The channel for the answer.
     pub reply: oneshot::Sender<Answer>,
 }
 
-/// What the person says.
+/// The person's answer to a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// This once.
+    /// Allow this call.
     Allow,
-    /// This once, with another text for the file.
+    /// Allow this call, with a different text for the file.
     AllowInstead {
-        /// The whole text.
+        /// The complete new text of the file.
         text: String,
-        /// And its like from now on, as it is called.
+        /// Also allow similar calls from now on, without a change to their text.
         always: bool,
     },
-    /// This once, confined to the workspace.
+    /// Allow this call, confined to the workspace.
     AllowConfined,
-    /// And its like, in this workspace, from now on.
+    /// Allow this call, and similar ones in this workspace from now on.
     AllowAlways,
-    /// Not this.
+    /// Reject this call.
     Reject,
-    /// Nor its like.
+    /// Reject this call, and similar ones in this workspace from now on.
     RejectAlways,
 }
 
-/// What happens in a session. One reader; the session waits for it when it is
-/// `UPDATES` behind.
+/// The receiver of a session's updates. There is one; the session waits for it once `UPDATES` updates are unread.
 #[derive(Debug)]
 pub struct Updates(mpsc::Receiver<Update>);
 
@@ -363,44 +361,44 @@ pub struct Session {
     background: Background,
     manner: watch::Sender<manner::Manner>,
     instructions: mpsc::Sender<Instruction>,
-    /// What was stored of it before it was opened.
+    /// The last message and fact that were stored before the session was opened.
     since: watching::Since,
 }
 
-/// Updates that wait for the front: some seconds of a fast stream. Then the session waits for it,
-/// and with it the model's connection.
+/// The most updates that wait for the front: a few seconds of a fast stream. Then the session waits for the front and
+/// stops reading the model's answer.
 const UPDATES: usize = 256;
-/// Instructions that wait for the owner, which takes them at once; a full channel makes callers wait.
+/// The most instructions that wait for the owner, which takes them at once; callers wait if the channel is full.
 const INSTRUCTIONS: usize = 64;
 
-/// What a person wants.
+/// A request of a person that leads to a turn.
 #[derive(Debug)]
 enum Wish {
-    /// To say this.
+    /// Answer this prompt.
     Say(Said),
-    /// A summary in the place of the history.
+    /// Replace the history with a summary.
     Compact,
 }
 
-/// What the owner is asked.
+/// A request to the owner task.
 #[derive(Debug)]
 enum Instruction {
-    /// Say this; told how the turn ended.
+    /// Run a turn, with retries for this long; the sender gets how it ended.
     Prompt(Wish, Duration, oneshot::Sender<TurnEnd>),
-    /// End the turn that runs.
+    /// End the running turn.
     Cancel,
-    /// The same, and carry out none of the prompts that wait.
+    /// End the running turn and drop the waiting prompts.
     CancelAll,
-    /// Look again whether there is something to do.
+    /// Check again whether there is something to do.
     Look,
-    /// Tell when nothing is to be done any more.
+    /// Answer once the session is idle.
     Idle(oneshot::Sender<()>),
-    /// End; told when it is done.
+    /// Close the session, then answer.
     Close(oneshot::Sender<()>),
 }
 
 impl Session {
-    /// Makes a session.
+    /// Creates a session.
     pub async fn create(background: Background, terms: Terms) -> Result<(Self, Updates), Error> {
         let id = SessionId(uuid::Uuid::new_v4().to_string());
         let (workspace, model) = (background.workspace().to_owned(), terms.provider.setting());
@@ -415,8 +413,8 @@ impl Session {
         Self::start(background, terms, id, begun).await
     }
 
-    /// Opens a session again, repaired where a crash cut it off. Its updates begin with everything
-    /// said so far, and after that [`trace::Fact::Resumed`].
+    /// Opens an existing session, and repairs what a crash left unfinished. Its updates start with the whole
+    /// conversation, followed by [`trace::Fact::Resumed`].
     pub async fn load(
         background: Background,
         terms: Terms,
@@ -425,7 +423,7 @@ impl Session {
         Self::reopen(background, terms, id, true).await
     }
 
-    /// The same, without what was said so far.
+    /// Opens an existing session like [`Session::load`], but without updates for the conversation so far.
     pub async fn resume(
         background: Background,
         terms: Terms,
@@ -467,13 +465,12 @@ impl Session {
         let begun = (begun, manner);
         let owner =
             owner::Owner::new(background.clone(), terms, id.clone(), begun, receiver, sender);
-        // Owned by its handles: it ends when the last is dropped or one of them closes it.
+        // The handles own this task: it ends when the last one is dropped or one of them closes the session.
         tokio::spawn(owner.await?.run());
         Ok((Self { id, background, manner: chooses, instructions, since }, Updates(updates)))
     }
 
-    /// The trace of a session, open or not, after event `after`: at most
-    /// [`trace::EVENTS_MAX`] events.
+    /// The trace of a session, open or not, after event `after`: at most [`trace::EVENTS_MAX`] events.
     pub async fn trace(background: &Background, id: &str, after: u64) -> Result<Trace, Error> {
         trace::read(background, id, after, trace::EVENTS_MAX).await
     }
@@ -483,7 +480,7 @@ impl Session {
         Ok(Story::of(&trace::read(background, id, 0, u32::MAX).await?))
     }
 
-    /// The same as lanes. What a process that ended left open in the session is cut off.
+    /// The story of a session as lanes. If no process has it open, unfinished segments end at the last fact.
     pub async fn timeline(background: &Background, id: &str) -> Result<Timeline, Error> {
         let trace = trace::read(background, id, 0, u32::MAX).await?;
         let mut timeline = Timeline::of(&trace);
@@ -493,7 +490,8 @@ impl Session {
         Ok(timeline)
     }
 
-    /// The lanes of what was stored before this opened it, in which what came since is new.
+    /// The lanes of this session. What was stored since it was opened counts as a change
+    /// ([`Timeline::changed`]).
     pub async fn past(&self) -> Result<Timeline, Error> {
         let mut trace = trace::read(&self.background, &self.id.0, 0, u32::MAX).await?;
         let old = trace.events.partition_point(|event| event.n <= self.since.fact);
@@ -505,12 +503,12 @@ impl Session {
         Ok(timeline)
     }
 
-    /// Its name.
+    /// The session's id.
     pub fn id(&self) -> &SessionId {
         &self.id
     }
 
-    /// The workspace it works in.
+    /// The background manager of the session's workspace.
     pub fn background(&self) -> &Background {
         &self.background
     }
@@ -519,15 +517,14 @@ impl Session {
         self.instructions.send(instruction).await.map_err(|_| Error::Closed(self.id.clone()))
     }
 
-    /// Says something; returns when the turn it makes is over. While a turn runs it is queued, in
-    /// order. Once accepted it is carried out, whether this future is polled or not. A model that
-    /// cannot be asked ends the turn.
+    /// Sends a prompt; returns when its turn has ended. Prompts that arrive during a turn are queued in order. Once
+    /// accepted, a prompt is carried out even if this future is no longer polled. A failed model call ends the turn.
     pub async fn prompt(&self, text: String) -> Result<TurnEnd, Error> {
         self.prompt_for(text, Duration::ZERO).await
     }
 
-    /// The same, but a model that cannot be asked for a passing reason is asked again, with growing
-    /// delays, for this long.
+    /// Sends a prompt like [`Session::prompt`], but retries a model call that failed for a temporary reason, with
+    /// growing delays, for as long as `patience`.
     pub async fn prompt_for(
         &self,
         said: impl Into<Said>,
@@ -540,8 +537,7 @@ impl Session {
         self.ask(Wish::Say(said), patience).await
     }
 
-    /// Has the model sum up what was said, which takes the place of its history; a turn of its own, in order with
-    /// prompts.
+    /// Replaces the history with a summary that the model writes. This is a turn of its own, queued like a prompt.
     pub async fn compact(&self) -> Result<TurnEnd, Error> {
         self.ask(Wish::Compact, Duration::ZERO).await
     }
@@ -552,18 +548,18 @@ impl Session {
         end.await.map_err(|_| Error::Closed(self.id.clone()))
     }
 
-    /// Ends the turn that runs. A command in the foreground is stopped; background tasks go on, and
-    /// prompts that wait are carried out.
+    /// Ends the running turn. Commands in the foreground are stopped; background tasks keep running, and queued
+    /// prompts are carried out.
     pub async fn cancel(&self) -> Result<(), Error> {
         self.send(Instruction::Cancel).await
     }
 
-    /// Ends the turn that runs, and answers the prompts that wait as cancelled. Background tasks go on.
+    /// Ends the running turn, and ends queued prompts as cancelled. Background tasks keep running.
     pub async fn cancel_all(&self) -> Result<(), Error> {
         self.send(Instruction::CancelAll).await
     }
 
-    /// The session's tasks that run, and how many results wait.
+    /// The session's running tasks, and the number of notifications in its queue.
     pub async fn unfinished(&self) -> Result<(Vec<Task>, u64), Error> {
         let queue = self.id.0.clone();
         let running = self.background.running_in(queue.clone()).await?;
@@ -572,20 +568,19 @@ impl Session {
         Ok((running, waiting))
     }
 
-    /// Returns when the session is idle: no turn runs, no prompt waits, and with [`Wake::On`] no
-    /// result waits either, unless [`Policy::wakes_per_hour`] keeps it waiting. Then
-    /// [`Session::unfinished`] says what still runs.
+    /// Returns when the session is idle: no turn runs, no prompt waits, and with [`Wake::On`] no result waits either,
+    /// except results held back by [`Policy::wakes_per_hour`]. [`Session::unfinished`] then returns what still runs.
     pub async fn idle(&self) -> Result<(), Error> {
         let (done, idle) = oneshot::channel();
         self.send(Instruction::Idle(done)).await?;
         idle.await.map_err(|_| Error::Closed(self.id.clone()))
     }
 
-    /// Ends the turn that runs, as [`Session::cancel`] does, and closes the session.
+    /// Ends the running turn, as [`Session::cancel`] does, and closes the session.
     pub async fn close(&self) {
         let (done, closed) = oneshot::channel();
         if self.send(Instruction::Close(done)).await.is_ok() {
-            // Closed either way: it said so, or its owner is gone.
+            // The session is closed either way: the owner has answered or exited.
             let _ = closed.await;
         }
     }

@@ -1,8 +1,7 @@
-//! The questions that wait for the person: may this tool call be made?
+//! The open questions to the person: may the agent make this tool call?
 //!
-//! Owns what was asked and is not answered yet, by the id of the request. A question that is not
-//! waited for any more, because its turn was cancelled, is withdrawn, so that no editor shows a dialogue
-//! about nothing.
+//! Keeps each unanswered question by the id of its request. If the turn that asked is cancelled, the question is
+//! withdrawn, so that no editor keeps showing its dialogue.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +15,7 @@ use crate::convert::update;
 use crate::peer::Client;
 use crate::wire::{OwnAnswer, OwnEdit, acp};
 
-/// What the ids of these requests begin with.
+/// The prefix of the ids of these requests.
 const PREFIX: &str = "meanwhile/permission/";
 
 /// The questions of this connection. Cheap to clone.
@@ -29,7 +28,7 @@ struct State {
     waiting: HashMap<String, Question>,
 }
 
-/// A question that waits.
+/// An unanswered question.
 #[derive(Debug)]
 struct Question {
     asked: acp::RequestPermissionRequest,
@@ -37,7 +36,7 @@ struct Question {
 }
 
 impl State {
-    /// Takes a question in, under a name of its own, which it says; returns it as it is to be sent.
+    /// Adds a question under a new id, which is also put into its `_meta`. Returns the id and the request to send.
     fn take_in(&mut self, mut question: Question) -> (String, acp::RequestPermissionRequest) {
         self.last += 1;
         let id = format!("{PREFIX}{}", self.last);
@@ -55,12 +54,12 @@ impl Asks {
     /// Asks the person.
     pub(super) fn ask(&self, session: &str, ask: Ask, client: &Client) {
         let asked = update::permission(session, &ask);
-        // Before it is sent: the answer must find it.
+        // Store the question before it is sent, because the answer may arrive at once.
         let (id, asked) = self.lock().take_in(Question { asked, reply: ask.reply });
         client.ask(&id, &asked);
     }
 
-    /// Takes back what a session asks, and asks it again.
+    /// Withdraws the questions of a session, and asks them again under new ids.
     pub(super) fn again(&self, session: &str, client: &Client) {
         self.withdraw(client);
         let mut state = self.lock();
@@ -73,12 +72,12 @@ impl Asks {
         }
     }
 
-    /// The client answered. Returns whether it was one of our questions.
+    /// Handles a response of the client. Returns whether it belongs to one of these questions.
     pub(super) fn answered(&self, id: &str, outcome: &Result<Value, Value>) -> bool {
         if !id.starts_with(PREFIX) {
             return false;
         }
-        // One that was withdrawn is answered too, as cancelled.
+        // A client also answers a withdrawn question, as cancelled.
         let Some(Question { reply, .. }) = self.lock().waiting.remove(id) else { return true };
         match outcome.as_ref().map(read) {
             Ok(Ok(Some(answer))) => {
@@ -88,14 +87,14 @@ impl Asks {
             // A dropped reply means no.
             Ok(Ok(None)) => drop(reply),
             Ok(Err(why)) => {
-                tracing::warn!(id, why, "an answer to a question of permission cannot be read");
+                tracing::warn!(id, why, "cannot read the answer to a permission question");
             }
             Err(error) => tracing::warn!(id, %error, "the client cannot ask for permission"),
         }
         true
     }
 
-    /// Takes back the questions that are not waited for any more.
+    /// Withdraws the questions whose turn no longer waits for an answer.
     pub(super) fn withdraw(&self, client: &Client) {
         let gone: Vec<_> = self.lock().waiting.extract_if(|_, it| it.reply.is_closed()).collect();
         for (id, _) in gone {
@@ -104,19 +103,19 @@ impl Asks {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic under the lock leaves a state that is whole: every change is one insert or remove.
+        // A panic under the lock leaves a consistent state: every change is one insert or remove.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What the person chose; `None` where the question was cancelled.
+/// The person's choice; `None` if the question was cancelled.
 fn read(result: &Value) -> Result<Option<Answer>, String> {
     let response = acp::RequestPermissionResponse::deserialize(result)
         .map_err(|error: serde_json::Error| error.to_string())?;
     let acp::RequestPermissionOutcome::Selected(selected) = response.outcome else {
         return Ok(None);
     };
-    // One that cannot be read is not taken for none: the person has not agreed to what was proposed.
+    // An edit that cannot be read is an error: without it, a change that the person did not approve would be made.
     let own = response.meta.as_ref().and_then(|meta| meta.get("meanwhile"));
     let own = own.map_or(Ok(OwnAnswer::default()), OwnAnswer::deserialize);
     let edit = own.map_err(|error| format!("`_meta.meanwhile`: {error}"))?.edit;
@@ -144,7 +143,7 @@ fn read(result: &Value) -> Result<Option<Answer>, String> {
                 (answer, _) => answer,
             })
         })
-        .ok_or_else(|| format!("`{chosen}` is none of the options"))
+        .ok_or_else(|| format!("`{chosen}` is not one of the options"))
 }
 
 fn instead(edit: OwnEdit, always: bool) -> Answer {

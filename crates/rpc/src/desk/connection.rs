@@ -1,4 +1,4 @@
-//! What the handshake of a connection settled.
+//! The values that the handshake of a connection has set.
 
 use std::path::PathBuf;
 
@@ -6,21 +6,21 @@ use meanwhile_core::agent::ModelChoice;
 
 use crate::convert::from_wire::Defaults;
 
-/// One connection, after its handshake.
+/// A connection after its handshake.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    /// The directory it is about.
+    /// The client's workspace.
     pub(crate) workspace: PathBuf,
-    /// What its requests mean where they say nothing.
+    /// Values for parameters that a request leaves out.
     pub(crate) defaults: Defaults,
-    /// The client shows the progress of each task it spawns.
+    /// Whether the client shows the progress of each task that it spawns.
     pub(crate) shows_progress: bool,
-    /// What the client says about models, before the environment and the settings file.
+    /// The client's choice of a model, which overrides the environment and the settings file.
     pub(crate) model: ModelChoice,
 }
 
 impl Connection {
-    /// One whose client shows no progress and says nothing about models.
+    /// A connection whose client shows no progress and chooses no model.
     pub(crate) fn of(workspace: PathBuf, defaults: Defaults) -> Self {
         Self { workspace, defaults, shows_progress: false, model: ModelChoice::default() }
     }

@@ -1,8 +1,7 @@
-//! The events of the workspace, as the client is told them without asking.
+//! Pushes the events of the workspace to the client.
 //!
-//! Reads the background manager's events one by one and sends each before it takes the next, so
-//! their order is the manager's. It waits while the client does not read; the manager then keeps
-//! lifecycle events and skips output.
+//! Reads the background manager's events one by one and sends each before it takes the next, which preserves their
+//! order. It waits while the client does not read; the manager then keeps lifecycle events and skips output.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use crate::convert::to_wire;
 use crate::peer::Client;
 use crate::wire::{self, Push};
 
-/// Tells the events until there are no more.
+/// Pushes events until the background manager is closed.
 pub(super) async fn run(
     mut events: Events,
     client: Client,
@@ -31,7 +30,7 @@ pub(super) async fn run(
         pusher.client.room().await;
         let Some(event) = events.next().await else { return };
         if let Event::Output { .. } = event {
-            // Waits for the replies to the subscriptions of this moment, and holds up none.
+            // Waits until the current subscriptions were answered; released at once so that new ones need not wait.
             drop(output_gate.write().await);
         }
         let news = News::of(&event, &sessions);
@@ -162,19 +161,19 @@ impl Piece {
     }
 }
 
-/// Keeps characters whole: the beginning of one at the end of a piece waits for the next piece.
+/// Keeps UTF-8 characters whole: an incomplete one at the end of a piece waits for the next piece.
 #[derive(Debug, Default)]
 struct Texts(HashMap<TaskId, Piece>);
 
 impl Texts {
-    /// What of a piece to send now, together with what was held back.
+    /// The bytes to send now: what was held back, then the piece up to its last whole character.
     fn take(&mut self, id: TaskId, offset: u64, data: Vec<u8>) -> Option<Piece> {
         let mut piece = match self.0.remove(&id) {
             Some(mut held) if held.end() == offset => {
                 held.data.extend_from_slice(&data);
                 held
             }
-            // Output was skipped: the rest of the character is among it, and `task/read` has both.
+            // Output was skipped, including the rest of the held character; `task/read` returns both.
             Some(_) | None => Piece { offset, data },
         };
         let whole = piece.data.len() - to_wire::incomplete_tail(&piece.data);
@@ -185,7 +184,7 @@ impl Texts {
         (!piece.data.is_empty()).then_some(piece)
     }
 
-    /// What is still held back of a task that has ended.
+    /// The bytes that are still held back when the task has ended.
     fn end(&mut self, id: TaskId) -> Option<Piece> {
         self.0.remove(&id)
     }
@@ -222,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_becomes_a_character_is_told_at_the_end() {
+    fn an_incomplete_character_is_sent_at_the_end() {
         let mut texts = Texts::default();
         assert_eq!(texts.take(id(), 0, b"ab\xe2\x82".to_vec()), piece(0, b"ab"));
         assert_eq!(texts.end(id()), piece(2, b"\xe2\x82"));
@@ -230,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_shows_as_a_jump() {
+    fn skipped_output_shows_as_a_jump_of_the_offset() {
         let mut texts = Texts::default();
         assert_eq!(texts.take(id(), 0, b"ab\xe2".to_vec()), piece(0, b"ab"));
         assert_eq!(texts.take(id(), 100, b"cd".to_vec()), piece(100, b"cd"));

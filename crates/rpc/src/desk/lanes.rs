@@ -1,4 +1,4 @@
-//! The timeline of an open session, of which the client is told every change.
+//! The timeline of an open session. Every change is pushed to the client.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,12 +10,12 @@ use crate::convert::timeline;
 use crate::peer::Client;
 use crate::wire::{self, Push};
 
-/// A timeline that is kept.
+/// The timeline of one session.
 #[derive(Debug)]
 pub(crate) struct Lanes {
     session: String,
     timeline: Mutex<Timeline>,
-    /// Held while a request for a timeline is answered: no push may overtake a reply that has less.
+    /// Held while a request for a timeline is answered, because a push must not overtake an older reply.
     gate: Arc<RwLock<()>>,
 }
 
@@ -24,7 +24,7 @@ impl Lanes {
         Self { session, timeline: Mutex::new(timeline), gate }
     }
 
-    /// Changes it, and tells the client what is new.
+    /// Changes the timeline, and pushes the changed pieces to the client.
     pub(super) async fn change(&self, client: &Client, change: impl FnOnce(&mut Timeline)) {
         let _answered = self.gate.write().await;
         let mut timeline = self.lock();
@@ -36,18 +36,18 @@ impl Lanes {
         }
     }
 
-    /// All of it.
+    /// The whole timeline.
     pub(crate) fn whole(&self) -> wire::Timeline {
         timeline::whole(&self.lock())
     }
 
-    /// Its tasks that have not ended.
+    /// The tasks in the timeline that have not ended.
     pub(super) fn running(&self) -> Vec<TaskId> {
         self.lock().story().running()
     }
 
     fn lock(&self) -> MutexGuard<'_, Timeline> {
-        // A panic under the lock leaves a picture that lacks a piece at worst.
+        // After a panic under the lock, at worst a piece is missing.
         self.timeline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,27 +13,27 @@ use super::lanes::Lanes;
 use crate::convert::update::{Teller, Told, is_resumed};
 use crate::peer::Client;
 
-/// What reads the updates of a session.
+/// The job that reads a session's updates.
 #[derive(Debug)]
 pub(super) struct Reading {
     session: String,
     updates: Updates,
-    /// What happened in it before.
+    /// The session's story before it was opened.
     story: Story,
-    /// Its timeline, where the client is told of it.
+    /// The session's timeline, if the client receives timelines.
     lanes: Option<Arc<Lanes>>,
-    /// Who waits for everything so far to be told.
+    /// Handlers that wait until all updates so far were sent.
     barriers: mpsc::Receiver<oneshot::Sender<()>>,
     start: Start,
 }
 
-/// How a session's updates begin.
+/// How a session's updates start.
 #[derive(Debug)]
 pub(crate) enum Start {
-    /// It is new. Nothing is told before this ends: the reply that names it comes first.
+    /// A new session. Nothing is sent until this channel closes, because the reply with the session's id comes first.
     New(oneshot::Receiver<()>),
-    /// It was loaded. The first ends once everything that was said before is sent again; nothing more is sent until
-    /// the second ends: the reply comes between.
+    /// A loaded session. The sender is dropped once the conversation was sent. The reply comes next, and further
+    /// updates follow once the receiver closes.
     Loaded(oneshot::Sender<()>, oneshot::Receiver<()>),
 }
 
@@ -49,12 +49,12 @@ impl Reading {
         Self { session, updates, story, lanes, barriers, start }
     }
 
-    /// Tells the client until the session is closed.
+    /// Sends the updates to the client until the session is closed.
     pub(super) async fn run(self, client: Client, asks: Asks) {
         let Self { session, mut updates, story, lanes, mut barriers, start } = self;
         let mut loaded = match start {
             Start::New(replied) => {
-                // Either end of it will do: the reply is queued, or the client to reply to is gone.
+                // The channel closes when the reply is queued or the client has exited.
                 let _ = replied.await;
                 None
             }
@@ -92,7 +92,7 @@ impl Reading {
                     }
                 }
                 Some(passed) = barriers.recv() => {
-                    // Who waited may have gone away since.
+                    // The handler may have been cancelled since.
                     let _ = passed.send(());
                 }
             }

@@ -1,8 +1,8 @@
 //! The agent sessions that are open on this connection.
 //!
-//! Owns the handles, by name, and the questions to the person. Each session's updates are read by
-//! one job of the connection ([`Reading`]), so that what a session says goes out in its own order; a
-//! handler that has to answer after the last of it asks the reader first ([`Open::told`]).
+//! Owns the handles, by session id, and the questions to the person. One job of the connection ([`Reading`]) reads the
+//! updates of a session, so that they are sent in order. A handler that must answer after all updates so far waits for
+//! that job with [`Open::told`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,7 @@ use super::lanes::Lanes;
 use super::reading::{Reading, Start};
 use crate::peer::Client;
 
-/// Handlers that wait at once for a reader to catch up; one more waits for its turn.
+/// How many handlers can wait for a reader at a time; further ones wait for a free place.
 const BARRIERS: usize = 16;
 
 /// The open sessions. Cheap to clone.
@@ -32,24 +32,23 @@ pub(crate) struct Sessions {
 /// An open session. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Open {
-    /// The session.
     pub(crate) session: Session,
-    /// Its timeline, where the client is told of it.
+    /// The session's timeline, if the client receives timelines.
     pub(crate) lanes: Option<Arc<Lanes>>,
     barriers: mpsc::Sender<oneshot::Sender<()>>,
 }
 
 impl Open {
-    /// Returns once everything the session has said so far is on its way to the client.
+    /// Returns once all updates of the session so far are queued for the client.
     pub(crate) async fn told(&self) {
         let (passed, wait) = oneshot::channel();
-        // A reader that has ended has told everything.
+        // A reader that has ended has sent everything.
         if self.barriers.send(passed).await.is_ok() {
             let _ = wait.await;
         }
     }
 
-    /// Tells the client how tasks stand that may have ended since the past was read.
+    /// Updates the timeline with tasks that may have ended since the past was read.
     pub(super) async fn catch_up(self, client: Client) {
         let Some(lanes) = self.lanes else { return };
         let mut tasks = Vec::new();
@@ -62,12 +61,12 @@ impl Open {
 }
 
 impl Sessions {
-    /// The questions that wait for the person.
+    /// The open questions to the person.
     pub(super) fn asks(&self) -> &Asks {
         &self.asks
     }
 
-    /// Takes a session in. What reads its updates is handed back, to be run by the connection.
+    /// Adds a session. Returns the job that reads its updates, which the connection must run.
     pub(super) fn open(
         &self,
         session: Session,
@@ -86,7 +85,7 @@ impl Sessions {
         (open, reading)
     }
 
-    /// The open session of this name.
+    /// The open session with this id.
     pub(crate) fn get(&self, id: &str) -> Option<Open> {
         self.lock().get(id).cloned()
     }
@@ -96,7 +95,7 @@ impl Sessions {
         self.lock().values().filter_map(|open| open.lanes.clone()).collect()
     }
 
-    /// Takes a session out that was closed; one that was loaded again under its name stays.
+    /// Removes a closed session; a session with the same id that was loaded since stays.
     pub(crate) fn take(&self, id: &str, closed: &Open) {
         let mut all = self.lock();
         if all.get(id).is_some_and(|open| open.barriers.same_channel(&closed.barriers)) {
@@ -104,18 +103,18 @@ impl Sessions {
         }
     }
 
-    /// Closes every session, all at once: each is told to close even where no client can wait for the
-    /// slowest. Their tasks go on.
+    /// Closes all sessions in parallel, so that each receives the request even if the process exits before the slowest
+    /// has closed. Their tasks keep running.
     pub(crate) async fn close(&self) {
         let all: Vec<Open> = self.lock().drain().map(|(_, open)| open).collect();
         let closed = join_all(all.iter().map(|open| open.session.close()));
-        // Else the runtime would have a hundred told, and the others when it comes round again, for
-        // which a busy machine may leave no time.
+        // With its cooperative budget the runtime would pause after about a hundred sessions, and a busy machine may
+        // leave no time for the rest.
         unconstrained(closed).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Open>> {
-        // A panic under the lock leaves a map that is whole: every change is one insert or remove.
+        // A panic under the lock leaves a consistent map: every change is one insert or remove.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! The sessions of other processes that are watched on this connection: each is read by one job of the connection.
+//! The sessions of other processes that this connection watches. One job of the connection reads each.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,43 +13,43 @@ use crate::convert::watched::watched;
 use crate::peer::Client;
 use crate::wire::{Push, Watched};
 
-/// What ends a watch; dropped once it has ended.
+/// Ends a watch. The inner sender is dropped once the watch has ended.
 type End = oneshot::Sender<oneshot::Sender<()>>;
 
-/// A watch as others see it.
+/// The handles on a running watch.
 #[derive(Debug)]
 struct Entry {
     end: End,
     stop: Stop,
 }
 
-/// The watches, by the names of their sessions. Cheap to clone.
+/// The watches, by the ids of their sessions. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Watches(Arc<Mutex<HashMap<String, Entry>>>);
 
-/// A watch that stands still while its session is opened here.
+/// A watch that is paused while this connection opens its session.
 #[derive(Debug)]
 pub(crate) struct Held {
     stopped: Stopped,
     session: String,
 }
 
-/// How a watch is answered, and what ends once the reply is queued.
+/// The channel for the result of `session/watch`, and one that closes once the reply is queued.
 pub(crate) type Answering = (oneshot::Sender<Watched>, oneshot::Receiver<()>);
 
-/// What reads a watched session.
+/// The job that reads a watched session.
 pub(super) struct Reading {
     session: String,
     watch: Watch,
     teller: Teller,
-    /// Told once all that was said before is.
+    /// Used once the conversation so far was sent.
     told: Answering,
     end: oneshot::Receiver<oneshot::Sender<()>>,
 }
 
 impl Watches {
-    /// Takes a watch in. What reads it is handed back, to be run by the connection; `None`: the client is told of the
-    /// session already.
+    /// Adds a watch. Returns the job that reads it, which the connection must run; `None` if the client already
+    /// receives the session's updates.
     pub(super) fn begin(
         &self,
         open: &Sessions,
@@ -59,7 +59,7 @@ impl Watches {
         told: Answering,
     ) -> Option<Reading> {
         let mut watches = self.lock();
-        // One that has ended by itself is forgotten here.
+        // A watch that has ended by itself is replaced.
         let is_watched = watches.get(session).is_some_and(|it| !it.end.is_closed());
         if is_watched || open.get(session).is_some() {
             return None;
@@ -70,28 +70,28 @@ impl Watches {
         Some(Reading { session: session.to_owned(), watch, teller, told, end })
     }
 
-    /// Ends a watch, and returns once nothing more of it is told. `false`: there was none.
+    /// Ends a watch, and returns once it sends nothing more. Returns `false` if there was none.
     pub(crate) async fn end(&self, session: &str) -> bool {
         let Some(Entry { end, .. }) = self.lock().remove(session) else { return false };
         let (ended, wait) = oneshot::channel();
         let ran = end.send(ended).is_ok();
-        // It is dropped once the reader has ended.
+        // The sender is dropped once the reader has ended.
         let _ = wait.await;
         ran
     }
 
-    /// Ends a watch at once: the session is open here, and its client is told by that.
+    /// Ends a watch without waiting, because the session is now open on this connection.
     pub(super) fn cut(&self, session: &str) {
         self.lock().remove(session);
     }
 
-    /// Has a watch stand still, once its client has all that it has read. `None`: there is none.
+    /// Pauses a watch once everything that it has read was sent. `None` if there is none.
     pub(crate) async fn hold(&self, session: &str) -> Option<Held> {
         let stop = self.lock().get(session).map(|it| it.stop.clone())?;
         Some(Held { stopped: stop.hold().await?, session: session.to_owned() })
     }
 
-    /// Ends a watch that was held, and returns once its client has all that was said before `opened` opened the
+    /// Ends a paused watch, and returns once the client was sent everything that was stored before `opened` opened the
     /// session.
     pub(crate) async fn end_before(&self, held: Held, opened: &Session) {
         held.stopped.end_before(opened).await;
@@ -102,18 +102,18 @@ impl Watches {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
-        // A panic under the lock leaves a map that is whole: every change is one insert or remove.
+        // A panic under the lock leaves a consistent map: every change is one insert or remove.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Reading {
-    /// Tells the client until the watch is ended.
+    /// Sends updates to the client until the watch ends.
     pub(super) async fn run(self, client: Client) {
         let Self { session, mut watch, mut teller, told, mut end } = self;
         let mut told = Some(told);
         loop {
-            // The end of a watch waits for no client that does not read.
+            // A watch must end even if the client does not read.
             tokio::select! {
                 biased;
                 _ = &mut end => return,
@@ -121,7 +121,7 @@ impl Reading {
             }
             let seen = tokio::select! {
                 biased;
-                // Held until this returns.
+                // Dropped when this returns, which reports the end.
                 _ended = &mut end => return,
                 seen = watch.next() => seen,
             };
@@ -129,14 +129,14 @@ impl Reading {
                 None => return,
                 Some(Seen::Said(update)) => match teller.tell(update) {
                     Some(Told::Push(push)) => client.push(&push),
-                    // Questions are among what stands.
+                    // Questions are sent with `Seen::Stands`.
                     Some(Told::Ask(_)) | None => {}
                 },
                 Some(Seen::Result { task, entered }) => teller.knows(task, entered),
                 Some(Seen::Stands(stands)) => {
                     let watched = watched(&session, stands);
                     match told.take() {
-                        // Who asked may be gone. What is newer follows the reply.
+                        // The requester may be gone. Later updates follow the reply.
                         Some((told, replied)) => {
                             drop(told.send(watched));
                             let _ = replied.await;

@@ -1,8 +1,8 @@
-//! The Agent Client Protocol, version 1: our own agent in any client that speaks it.
+//! The Agent Client Protocol, version 1: makes the built-in agent available to any ACP client.
 //!
-//! Owns what ACP's messages mean here. Sessions are those of the methods' table; what differs is how a client
-//! of ACP uses them: one process works in several workspaces, and a prompt that is answered ends what the
-//! client shows, so it is held open while background tasks of the session run (`hold`).
+//! Translates ACP's messages to the methods of the table. ACP clients use sessions differently: one process works in
+//! several workspaces, and clients stop showing updates once a prompt is answered. So a prompt is held open while
+//! background tasks of the session run (`hold`).
 
 mod commands;
 mod files;
@@ -39,10 +39,10 @@ use crate::wire::{Code, Error, WatchSessionParams, acp};
 
 /// ACP's code for "authenticate first" (schema, `ErrorCode`).
 const AUTH_REQUIRED: i64 = -32000;
-/// The one way to authenticate: choose a model.
+/// The only authentication method: choose a model.
 const CHOOSE_MODEL: &str = "model";
 
-/// Serves a client on standard input and output until it is gone.
+/// Serves a client on standard input and output until it exits.
 ///
 /// # Errors
 ///
@@ -57,9 +57,9 @@ pub(crate) fn serve(options: Options) -> io::Result<ExitCode> {
     })
 }
 
-/// ACP on one connection.
+/// The ACP front of one connection.
 struct Acp {
-    /// Knows every session, and has no workspace of its own.
+    /// A desk for all sessions, without a workspace of its own.
     desk: Desk,
     places: Arc<Places>,
     files: Files,
@@ -69,7 +69,7 @@ struct Acp {
     jobs: Jobs,
     /// Sessions that were loaded and are only watched.
     loads: Arc<Loads>,
-    /// What the client asked for and does not get, to be told with the next prompt.
+    /// By session: what the client asked for and does not get. The next prompt reports it.
     untold: Arc<Mutex<HashMap<String, String>>>,
     initialized: bool,
 }
@@ -123,15 +123,15 @@ impl Acp {
         );
         let about = acp::Implementation::new("meanwhile", env!("CARGO_PKG_VERSION"))
             .title("meanwhile".to_owned());
-        // Whichever version was asked for: a client that cannot speak this one leaves.
+        // The same for every requested version: a client that does not support this one disconnects.
         let response = acp::InitializeResponse::new(ProtocolVersion::V1)
             .agent_capabilities(capabilities)
             .auth_methods(vec![acp::AuthMethod::Agent(method)])
             .agent_info(about);
-        Ok(serde_json::to_value(response).expect("it is made of strings, numbers and flags"))
+        Ok(serde_json::to_value(response).expect("it contains only strings, numbers and flags"))
     }
 
-    /// The methods of sessions that name a directory.
+    /// Handles the session methods that name a directory.
     fn placed(&self, method: &'static methods::Method, mut given: Value) -> Handling {
         let (places, untold) = (self.places.clone(), self.untold.clone());
         let ignored = ignored(&mut given);
@@ -171,7 +171,7 @@ impl Acp {
         })
     }
 
-    /// The sessions of the directory that is named, or of all.
+    /// Lists the sessions of the named directory, or of all directories.
     fn list(&self, method: &'static methods::Method, given: Value) -> Handling {
         let (places, desk) = (self.places.clone(), self.desk.clone());
         Box::pin(async move {
@@ -184,20 +184,20 @@ impl Acp {
         })
     }
 
-    /// Deletes a session of whichever directory.
+    /// Deletes a session of any directory.
     fn delete(&self, method: &'static methods::Method, given: Value) -> Handling {
         let (places, kept) = (self.places.clone(), self.kept());
         Box::pin(async move {
             let request: acp::DeleteSessionRequest = params::parse(given.clone())?;
             let desk = places.of_session(&request.session_id.0).await?;
             let answer = (method.run)(desk, given).await?;
-            // One that another process has open is not deleted, and is watched as before.
+            // A session that another process has open is not deleted, so its watch stays.
             kept.forget(&request.session_id.0);
             Ok(answer)
         })
     }
 
-    /// Closes a session, or ends the watching of one.
+    /// Closes a session, or ends the watch of one.
     fn close_session(&self, method: &'static methods::Method, given: Value) -> Handling {
         let id = given.get("sessionId").and_then(Value::as_str).unwrap_or_default().to_owned();
         let is_watched = self.loads.of(&id).is_some();
@@ -211,7 +211,6 @@ impl Acp {
         })
     }
 
-    /// What is kept of each session.
     fn kept(&self) -> Kept {
         Kept {
             holds: self.holds.clone(),
@@ -221,7 +220,6 @@ impl Acp {
         }
     }
 
-    /// Opens the session if the client loaded it and only watches it.
     fn opening(&self) -> Opening {
         Opening {
             places: self.places.clone(),
@@ -238,7 +236,7 @@ impl Acp {
         {
             return self.command(&request.session_id, command, rest);
         }
-        // Now, not when the work begins: the next message may be a cancel.
+        // Start the hold now, not when the work starts, because the next message may be a cancel.
         let held = request.map(|request| (self.holds.begin(&request.session_id.0), request));
         let (desk, client, untold) = (self.desk.clone(), self.client.clone(), self.untold.clone());
         let (voice, opening) = (self.voice.clone(), self.opening());
@@ -272,7 +270,7 @@ impl Acp {
         })
     }
 
-    /// Carries a command out that was typed as a prompt. It takes over no hold.
+    /// Runs a command that was typed as a prompt. It does not take over a hold.
     fn command(&self, id: &acp::SessionId, command: Command, rest: String) -> Handling {
         let (id, desk, voice) = (id.clone(), self.desk.clone(), self.voice.clone());
         let opening = self.opening();
@@ -288,7 +286,7 @@ impl Acp {
         })
     }
 
-    /// Looks for a model again.
+    /// Looks for a model again, because the person may have set one since.
     fn authenticate(&self, given: Value) -> Handling {
         let desk = self.desk.clone();
         Box::pin(async move {
@@ -302,9 +300,9 @@ impl Acp {
     }
 }
 
-/// Has the client told of a session that another process has open, in the place of opening it.
+/// Watches a session that another process has open, instead of opening it.
 async fn watch(desk: &Desk, session: &str, voice: &AcpVoice) -> Result<Answer<Value>, Error> {
-    // It may have been loaded before.
+    // An earlier load may have started a watch.
     desk.watches().end(session).await;
     let params = WatchSessionParams { session_id: session.to_owned() };
     let watched = session::watch::run(desk, params).await?.result;
@@ -312,7 +310,7 @@ async fn watch(desk: &Desk, session: &str, voice: &AcpVoice) -> Result<Answer<Va
     Answer::from(acp::LoadSessionResponse::new()).written()
 }
 
-/// What is kept of each session, by its name.
+/// The state that is kept for each session, by its id.
 struct Kept {
     holds: Arc<Holds>,
     loads: Arc<Loads>,
@@ -321,7 +319,7 @@ struct Kept {
 }
 
 impl Kept {
-    /// Forgets a session that is closed or deleted.
+    /// Removes the state of a session that is closed or deleted.
     fn forget(&self, session: &str) {
         self.holds.forget(session);
         self.loads.forget(session);
@@ -330,7 +328,7 @@ impl Kept {
     }
 }
 
-/// What opens a session that the client watches.
+/// Opens a session that the client loaded and only watches.
 struct Opening {
     places: Arc<Places>,
     loads: Arc<Loads>,
@@ -339,8 +337,8 @@ struct Opening {
 }
 
 impl Opening {
-    /// Opens a session that the client loaded while another process had it open, and tells the client what the answer to
-    /// that load could not have: commands and options. The client has what was said in it. Does nothing for other
+    /// Opens a session that the client loaded while another process had it open, and sends what the response to that
+    /// load could not contain: commands and options. The client already has the conversation. Does nothing for other
     /// sessions.
     async fn take_over(&self, session: &str) -> Result<(), Error> {
         let Some(params) = self.loads.of(session) else { return Ok(()) };
@@ -348,7 +346,7 @@ impl Opening {
         let knew_none = desk.models().is_empty();
         let resume = methods::find(METHODS, "session/resume").expect("it is in the table");
         if let Err(error) = (resume.run)(desk.clone(), params).await {
-            // Another prompt may have come first.
+            // Another prompt may have opened it first.
             return desk.sessions().get(session).map(|_| ()).ok_or_else(|| in_acp(error));
         }
         self.loads.forget(session);
@@ -368,7 +366,7 @@ fn tell_options(desk: &Desk, session: &str) {
     }
 }
 
-/// Takes out of the parameters what is not done here, and says it in words.
+/// Removes unsupported parameters, and returns a text that says so.
 fn ignored(given: &mut Value) -> Option<String> {
     let directories = given.as_object_mut()?.remove("additionalDirectories");
     let names: Vec<_> = directories.iter().flat_map(Value::as_array).flatten().collect();
@@ -377,7 +375,7 @@ fn ignored(given: &mut Value) -> Option<String> {
         .then(|| format!("Only the directory of the session is used, not {}.", names.join(", ")))
 }
 
-/// Shows the output of the tasks that are to be shown as terminals.
+/// Sends the output of tasks that the client shows as terminals.
 async fn show_output(
     mut wanted: mpsc::UnboundedReceiver<Wanted>,
     desk: Desk,
@@ -396,8 +394,7 @@ async fn show_output(
     }
 }
 
-/// Tells the client of a session that was opened which commands there are and, once their servers have said so,
-/// which models.
+/// After a session was opened: sends the client its commands and, once the servers have listed them, its models.
 async fn begun(desk: &Desk, session: &str, knew_no_models: bool) {
     let Some(open) = desk.sessions().get(session) else { return };
     // The reply that names the session comes first.
@@ -409,7 +406,7 @@ async fn begun(desk: &Desk, session: &str, knew_no_models: bool) {
     tell_options(desk, session);
 }
 
-/// An error as ACP has it: without a model a client is to authenticate.
+/// Converts an error to ACP: without a model, a client must authenticate.
 fn in_acp(mut error: Error) -> Error {
     if error.code == Code::NoModel.number() {
         error.code = AUTH_REQUIRED;
@@ -417,8 +414,7 @@ fn in_acp(mut error: Error) -> Error {
     error
 }
 
-/// Every request is answered, and none is refused for being one too many: ACP's clients read the code of that
-/// as "authenticate first".
+/// No request is refused because of too many open ones: the error code for that means "authenticate first" in ACP.
 const CONDUCT: Conduct = Conduct { waits: false, cancellable: true, large: false };
 
 impl Front for Acp {
@@ -440,7 +436,7 @@ impl Front for Acp {
         let change = Conduct { cancellable: false, ..CONDUCT };
         let known = methods::find(METHODS, &method);
         match (method.as_str(), known) {
-            // `session/cancel` ends a turn; a request that is given up would leave it running.
+            // Only `session/cancel` ends a turn; cancelling the request would leave the turn running.
             ("session/prompt", _) => Call::Run(change, self.prompt(given)),
             ("authenticate", _) => Call::Run(CONDUCT, self.authenticate(given)),
             ("session/new" | "session/load" | "session/resume", Some(known)) => {
@@ -468,7 +464,7 @@ impl Front for Acp {
                     self.holds.cancel(id);
                 }
                 Note::Run(Box::pin(async move {
-                    // A person who stops the agent wants nothing of what they said before, either.
+                    // A person who stops the agent does not want the queued prompts either.
                     let cancel = async {
                         let params: acp::CancelNotification = params::parse(given)?;
                         let open = session::open(&desk, &params.session_id)?;
@@ -497,12 +493,12 @@ impl Front for Acp {
     }
 
     fn is_clean(&self) -> bool {
-        // ACP has no leave-taking: a client closes the pipe.
+        // ACP has no message for the end: a client closes the pipe.
         true
     }
 }
 
-/// The parameters as ACP's types read them. Lua and PHP write an empty table as an empty list.
+/// The parameters in the form that ACP's types parse: Lua and PHP write an empty object as an empty array.
 fn tidied(params: Option<Value>) -> Value {
     let is_nothing = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
     let mut params = params.unwrap_or_default();

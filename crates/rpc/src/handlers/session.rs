@@ -40,8 +40,8 @@ pub(crate) fn open(desk: &Desk, id: &acp::SessionId) -> Result<Open> {
     desk.sessions().get(&id.0).ok_or_else(|| {
         let shown: String = id.0.chars().take(64).collect();
         let message = format!(
-            "session `{shown}` is not open on this connection; `session/new` makes one, \
-             `session/load` opens one that `session/list` names"
+            "session `{shown}` is not open on this connection; `session/new` creates a session, \
+             `session/load` opens one that `session/list` returns"
         );
         invalid("sessionId", message)
     })

@@ -1,7 +1,7 @@
-//! A session opened again: what was said is read and shown, and what a crash cut off is repaired.
+//! Opens an existing session: reads and shows its conversation, and repairs what a crash left unfinished.
 //!
-//! A crash leaves at most one thing open: an answer whose calls have no results. A call that runs a
-//! command finds its task again by the token it was spawned with; of the others nothing is known.
+//! A crash leaves at most one answer whose calls have no results. The task of a call that runs a command is found by
+//! the token with which it was spawned; the outcome of other calls is unknown.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -23,16 +23,15 @@ use crate::background::Background;
 use crate::background::ledger::{self, Addition, Claim, SessionRow};
 use crate::background::task::{DeliveredBy, Timestamp};
 
-/// How often a claim looks again at a holder whose process is gone.
+/// The delay before a claim tries again, if the pid of the holder does not exist.
 const CLAIM_ROUND: Duration = Duration::from_millis(10);
-/// How long it looks.
+/// How many times it tries.
 const CLAIM_PATIENCE: u32 = 200;
 
-/// Takes hold of a session.
+/// Claims a session for this process.
 ///
-/// A process that was killed while it started another one seems to live until that one has closed
-/// its copy of the bell; and where pids are another container's, a pid that is gone says nothing. So
-/// neither alone is believed at once.
+/// A holder that was killed while it started a child seems alive until the child has closed its copy of the bell. And
+/// if the pid belongs to another container, a missing pid proves nothing. So neither sign decides at once.
 pub(super) async fn claim(background: &Background, id: &str) -> Result<SessionId, Error> {
     let mut patience = CLAIM_PATIENCE;
     loop {
@@ -56,19 +55,19 @@ pub(super) async fn claim(background: &Background, id: &str) -> Result<SessionId
     }
 }
 
-/// Takes over the session of this whole name whose own directory is gone. Returns whether there was
-/// one.
+/// Moves the session with this full id to this workspace if its own directory no longer exists. Returns whether there
+/// was one.
 async fn adopt(background: &Background, id: &str) -> Result<bool, Error> {
     let name = id.to_owned();
     let found = background.store().read(move |ledger| ledger.session_anywhere(&name)).await?;
     let Some(row) = found.filter(|row| !row.workspace.exists()) else { return Ok(false) };
     let workspace = background.workspace().to_owned();
-    tracing::info!("session `{id}` of `{}` goes on here", row.workspace.display());
+    tracing::info!("session `{id}` of `{}` continues in this workspace", row.workspace.display());
     background.store().write(move |ledger| ledger.move_session(&row.id, &workspace)).await?;
     Ok(true)
 }
 
-/// Reads a session that we hold, and finds out what is to be repaired.
+/// Reads a session that this process has claimed, and repairs it.
 pub(super) async fn read(background: &Background, id: &SessionId) -> Result<Begun, Error> {
     let (workspace, name) = (background.workspace().to_owned(), id.0.clone());
     let stored = background.store().read(move |ledger| {
@@ -120,7 +119,7 @@ pub(super) async fn read(background: &Background, id: &SessionId) -> Result<Begu
     Ok(begun)
 }
 
-/// The tasks that calls of tools started.
+/// The tasks that tool calls started.
 fn started<'a>(facts: impl Iterator<Item = &'a Event>) -> Started {
     let spawned = facts.filter_map(|event| {
         let Fact::TaskSpawned { call, tool_call_id, task_id, .. } = &event.fact else {
@@ -131,8 +130,7 @@ fn started<'a>(facts: impl Iterator<Item = &'a Event>) -> Started {
     spawned.collect()
 }
 
-/// Makes the ids of calls fit that an older program, or another server, has left in a history. What is
-/// stored stays as it is.
+/// Corrects ids of calls that an older version or another server left in a history. The stored messages do not change.
 fn tidy(history: &mut [Message], ids: &mut HashSet<String>) {
     let mut changed: Vec<(String, String)> = Vec::new();
     for message in history {
@@ -154,7 +152,7 @@ fn tidy(history: &mut [Message], ids: &mut HashSet<String>) {
     }
 }
 
-/// What a trace says about where a session stood.
+/// The state of a session, computed from its trace.
 #[derive(Default)]
 struct Past {
     calls: u64,
@@ -163,19 +161,19 @@ struct Past {
     /// Tokens of the history.
     used: u64,
     wakes: Vec<Duration>,
-    /// The calls that carried results out of the queue, in order: one for each message of them.
+    /// The model calls whose requests contained results from the queue: one for each such message, in order.
     carried: Vec<u64>,
-    /// The calls that were answered, and when.
+    /// The model calls that were answered, and when.
     answered: Vec<(Timestamp, u64)>,
     open_turn: Option<u64>,
-    /// The last turn was begun by results.
+    /// Whether results started the last turn.
     was_wake: bool,
-    /// The last turn ended without having reached the model.
+    /// Whether the last turn failed.
     has_failed: bool,
     open_call: Option<u64>,
-    /// Calls of tools that did not end.
+    /// Tool calls that did not end.
     open_tools: Vec<String>,
-    /// Tasks it knows to be spawned.
+    /// The tasks that the trace records as spawned.
     spawned: Vec<String>,
 }
 
@@ -203,7 +201,7 @@ impl Past {
                     if error.is_none() {
                         past.answered.push((event.at, *call));
                     }
-                    // A call that failed says nothing about the history.
+                    // A failed call has no token counts.
                     if let Some(input) = input_tokens {
                         past.used = input.saturating_add(output_tokens.unwrap_or(0));
                     }
@@ -236,20 +234,19 @@ impl Past {
 }
 
 impl Past {
-    /// The call whose answer was stored then: the fact of its end goes with it, a moment before.
+    /// The model call whose answer was stored at this time: the last one that ended by then.
     fn answered_by(&self, stored: Timestamp) -> Option<u64> {
         self.answered.iter().rev().find(|(at, _)| *at <= stored).map(|(_, call)| *call)
     }
 
-    /// Whether a turn that results began was cut off, or could not ask the model: nothing else goes
-    /// on with it.
+    /// Whether results started the last turn and it failed or was cut off: then nothing else would continue it.
     fn is_unfinished_wake(&self) -> bool {
         self.was_wake && (self.has_failed || self.open_turn.is_some())
     }
 }
 
-/// Answers the calls that a crash left open, and ends in the trace what it left unended. Stored before anything
-/// is said again, so that whatever reads the session from here on finds it repaired.
+/// Adds results for the calls that a crash left open, and facts for what the trace left unfinished. Stores them before
+/// the conversation is shown, so that every later reader of the session finds it repaired.
 async fn repair(
     background: &Background,
     id: &SessionId,
@@ -330,7 +327,7 @@ async fn store(
     Ok(())
 }
 
-/// What a call that was cut off is answered, and the task it started if the trace misses it.
+/// The result for a call that was cut off, and the fact of the task that it started if the trace lacks it.
 async fn cut_off(
     background: &Background,
     id: &SessionId,
@@ -353,7 +350,7 @@ async fn cut_off(
                     before you do it again";
         return Ok((text.to_owned(), None));
     };
-    // What is told by itself is a task, also where it has ended: a later load is to find it as one.
+    // Its result will arrive as a notification, so it must be a background task for every later load, even if ended.
     if task.is_step && task.delivered.is_none() {
         background.promote(task.id).await?;
     }
@@ -384,7 +381,7 @@ async fn cut_off(
 }
 
 impl Work {
-    /// Shows everything said so far, and what the repair ended.
+    /// Shows the conversation so far, and the facts of the repair.
     pub(super) async fn begin_again(&mut self, replay: Replay) {
         if let Some(title) = replay.title {
             self.out.send(Update::Title(title)).await;
@@ -410,7 +407,7 @@ impl Work {
         }
     }
 
-    /// Tells the model, with the first turn after a load, what was cut off and which tasks run.
+    /// Tells the model, in the first turn after a load, that its last turn was cut off, and which tasks run.
     pub(super) async fn tell_resumed(&mut self) {
         let interrupted = std::mem::take(&mut self.interrupted);
         let mut text = String::from("The session was resumed. No human input in this message.");
@@ -420,7 +417,7 @@ impl Work {
         match self.running().await {
             Some(running) => text.push_str(&format!("\n{running}")),
             None if interrupted => {}
-            // Nothing that it would not know.
+            // The model knows everything already.
             None => return,
         }
         self.notice(text);

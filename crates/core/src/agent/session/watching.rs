@@ -1,8 +1,8 @@
-//! A session that another process has open, as the ledger has it: what was said before, and what is said from then on.
+//! Follows a session that another process has open, through the ledger: its conversation so far, then each new entry.
 //!
-//! Owns how far it has read. It changes nothing, and the process that has the session open waits for nothing: that one
-//! rings once it has stored something, and a look each second finds what no bell told. So a model's answer is told
-//! when it is stored, whole.
+//! Remembers how far it has read. A watch changes nothing, and never delays the process that has the session open.
+//! That process rings a bell after it has stored something; a check each second finds changes without a ring. For this
+//! reason a model's answer appears once it is complete and stored.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Weak};
@@ -20,66 +20,65 @@ use crate::background::Background;
 use crate::background::ledger::{Followed, StoredFact, StoredMessage};
 use crate::background::task::{DeliveredBy, Task, TaskId};
 
-/// How often it is looked for what no bell told: the end of a process that was killed, say.
+/// The interval of checks for changes without a ring, such as the end of a process that was killed.
 const ROUND: Duration = Duration::from_secs(1);
 
-/// What is seen of a session that is watched, in order.
+/// What a watch of a session delivers, in order.
 #[derive(Debug)]
 pub enum Seen {
-    /// Something was said, or happened. [`Update::Ask`] is not among it, nor pieces of an answer.
+    /// An update of the session, except [`Update::Ask`] and pieces of an answer.
     Said(Update),
-    /// A task whose result is told next.
+    /// A task whose notification is in the next update.
     Result {
-        /// The task, as it stands.
+        /// The task in its current state.
         task: Task,
-        /// The model call that its end entered; `None`: it is not its end that is told.
+        /// The model call whose request contains the task's end; `None` if the notification is not about the end.
         entered: Option<u64>,
     },
-    /// Who has the session open and what is asked there, whenever that is other than before; the first time once all
-    /// that was said before is told.
+    /// The holder and the open questions, when they change; the first time after the whole conversation so far.
     Stands(Stands),
 }
 
-/// How a session that is watched stands.
+/// The state of a watched session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stands {
-    /// Who has it open.
+    /// Which process has the session open.
     pub holder: Holder,
-    /// What a person is asked there, oldest first.
+    /// The open questions to a person in that process, oldest first.
     pub questions: Vec<Question>,
 }
 
-/// Who has a session open.
+/// Which process has a session open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holder {
-    /// This process.
+    /// A running process has it open.
     Open {
-        /// Its pid.
+        /// The pid of the process.
         pid: u32,
     },
-    /// None: the one before closed it.
+    /// The last process closed it.
     Closed,
-    /// None: this one ended without closing it. A turn that ran is over.
+    /// The last process exited without closing it. Its turn, if any, is over.
     Gone {
-        /// What its pid was.
+        /// The pid that the process had.
         pid: u32,
     },
-    /// There is no such session any more. Nothing follows.
+    /// The session was deleted. Nothing follows.
     Deleted,
 }
 
-/// A question to the person that another process asks.
+/// A question that another process asks the person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
-    /// The call of a tool.
+    /// The model's id of the tool call.
     pub tool_call_id: String,
-    /// What is asked, after "may the agent".
+    /// The question as it follows "may the agent": `edit src/main.rs`.
     pub question: String,
-    /// Why.
+    /// Why the person must be asked.
     pub why: String,
 }
 
-/// A session that is watched. It ends when this is dropped.
+/// A watch of a session. Dropping it ends the watch.
 #[derive(Debug)]
 pub struct Watch {
     before: std::vec::IntoIter<Seen>,
@@ -87,14 +86,14 @@ pub struct Watch {
     stop: Stop,
 }
 
-/// Stops a watch where it has come to. Cheap to clone.
+/// Pauses a watch. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Stop {
     reader: Weak<Mutex<Reader>>,
     run: AbortHandle,
 }
 
-/// A watch that stands still: while this is held it looks at nothing, and it goes on once this is dropped.
+/// A paused watch: it reads nothing while this is held, and continues once this is dropped.
 #[derive(Debug)]
 pub struct Stopped {
     reader: OwnedMutexGuard<Reader>,
@@ -102,7 +101,7 @@ pub struct Stopped {
 }
 
 impl Watch {
-    /// What is seen next; `None` after [`Holder::Deleted`], or once the background manager is closed.
+    /// Returns what comes next; `None` after [`Holder::Deleted`], or once the background manager is closed.
     /// Cancel-safe.
     pub async fn next(&mut self) -> Option<Seen> {
         match self.before.next() {
@@ -111,15 +110,14 @@ impl Watch {
         }
     }
 
-    /// What stops it.
+    /// The handle that pauses this watch.
     pub fn stop(&self) -> Stop {
         self.stop.clone()
     }
 }
 
 impl Stop {
-    /// Returns once the watch stands still, which it does when everything that it has read was taken from it.
-    /// `None`: it has ended.
+    /// Pauses the watch once everything that it has read was received. `None` if the watch has ended.
     pub async fn hold(&self) -> Option<Stopped> {
         let reader = self.reader.upgrade()?;
         Some(Stopped { reader: reader.lock_owned().await, run: self.run.clone() })
@@ -127,25 +125,25 @@ impl Stop {
 }
 
 impl Stopped {
-    /// Ends the watch with what was stored in its session before `opened` opened it: what comes then, that one says.
+    /// Ends the watch after what was stored before `opened` opened the session; later updates come from `opened`.
     pub async fn end_before(mut self, opened: &Session) {
         let mut seen = Vec::new();
         if let Err(error) = self.reader.look(&mut seen, opened.since).await {
-            tracing::warn!("the end of session `{}` cannot be looked at: {error}", opened.id);
+            tracing::warn!("the last updates of session `{}` cannot be read: {error}", opened.id);
         }
-        // Who has it open now, its client knows.
+        // The client has opened the session itself, so it needs no news of the holder.
         seen.retain(|it| !matches!(it, Seen::Stands(_)));
         self.reader.tell(seen).await;
         self.reader.out = None;
-        // It waits for the next look, or for this one.
+        // The run is waiting for its next round or for the lock held here, so aborting it loses nothing.
         self.run.abort();
     }
 }
 
 impl Session {
-    /// Watches a session of the workspace that another process has open, or none.
+    /// Watches a session of the workspace, which another process may have open.
     pub async fn watch(background: &Background, id: &str) -> Result<Watch, Error> {
-        // Before the first look, so that nothing falls between.
+        // Subscribe before the first read, so that no change is missed between the two.
         let said = background.said().await?;
         let (sender, then) = mpsc::channel(UPDATES);
         let mut reader = Reader::new(background.clone(), id.to_owned(), sender.clone());
@@ -155,39 +153,40 @@ impl Session {
         }
         let reader = Arc::new(Mutex::new(reader));
         let weak = Arc::downgrade(&reader);
-        // Owned by the watch: it ends when that is dropped.
+        // The watch owns this task: it ends when the watch is dropped.
         let run = tokio::spawn(run(reader, said, sender)).abort_handle();
         let stop = Stop { reader: weak, run };
         Ok(Watch { before: before.into_iter(), then, stop })
     }
 }
 
-/// What reads a session behind where it stopped.
+/// Reads a session on from where it last stopped.
 #[derive(Debug)]
 struct Reader {
     background: Background,
     id: String,
-    /// `None`: the watch has ended.
+    /// `None` once the watch has ended.
     out: Option<mpsc::Sender<Seen>>,
-    /// Reads calls, and carries none out.
+    /// Parses tool calls; runs none.
     toolbox: Toolbox,
     /// The last message and the last fact that were read.
     read: Since,
     title: Option<String>,
-    /// The model call that was answered last, the one whose answer was said last, and the one that carried results.
+    /// The last model call that was answered, the one whose answer was delivered last, and the last one whose request
+    /// contained notifications.
     answered: Option<u64>,
     spoke: Option<u64>,
     carried: Option<u64>,
     started: Started,
-    /// Commands that were told to be in the background.
+    /// Commands that were reported to be in the background.
     moved: HashSet<TaskId>,
-    /// The turn that runs, and who began it.
+    /// The running turn, and what started it.
     turn: Option<(u64, Origin)>,
     questions: Vec<Question>,
     told: Option<Stands>,
 }
 
-/// Looks at a session when its process rings, and each second, until the watch ends.
+/// Reads a session when its process rings, and each second, until the watch ends.
 async fn run(
     reader: Arc<Mutex<Reader>>,
     mut said: watch::Receiver<()>,
@@ -205,7 +204,7 @@ async fn run(
     }
 }
 
-/// A place in what is stored of a session: behind this message and this fact, by number.
+/// A position in the stored session: after this message and this fact, by number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Since {
     pub(super) message: u64,
@@ -216,7 +215,7 @@ impl Since {
     const MAX: Self = Self { message: u64::MAX, fact: u64::MAX };
 }
 
-/// From which fact on things are told as they happen, and whether facts themselves are.
+/// Which facts produce live updates: those from number `from` on; and whether the facts themselves are delivered.
 #[derive(Debug, Clone, Copy)]
 struct Live {
     from: u64,
@@ -244,7 +243,7 @@ impl Reader {
         }
     }
 
-    /// Hands out what was seen. `false`: the watch has ended.
+    /// Delivers what was read. Returns `false` if the watch has ended.
     async fn tell(&mut self, seen: Vec<Seen>) -> bool {
         let Some(out) = &self.out else { return false };
         for one in seen {
@@ -255,11 +254,11 @@ impl Reader {
         true
     }
 
-    /// Looks once more. `false`: the watch has ended.
+    /// Reads and delivers what is new. Returns `false` if the watch has ended.
     async fn round(&mut self) -> bool {
         let mut seen = Vec::new();
         let goes_on = self.look(&mut seen, Since::MAX).await.unwrap_or_else(|error| {
-            tracing::warn!("session `{}` cannot be looked at: {error}", self.id);
+            tracing::warn!("session `{}` cannot be read: {error}", self.id);
             true
         });
         if !goes_on {
@@ -269,7 +268,7 @@ impl Reader {
         self.tell(seen).await && goes_on
     }
 
-    /// Takes in what was added, up to a message and a fact. `false`: there is no such session.
+    /// Reads what was added, up to the position `end`. Returns `false` if the session does not exist.
     async fn look(&mut self, out: &mut Vec<Seen>, end: Since) -> Result<bool, Error> {
         let (workspace, name) = (self.background.workspace().to_owned(), self.id.clone());
         let (Since { message, fact }, alive) = (self.read, self.background.liveness());
@@ -300,7 +299,7 @@ impl Reader {
             out.extend(session.title.map(|title| Seen::Said(Update::Title(title))));
         }
         if self.told.as_ref().is_some_and(|told| told.holder != holder) {
-            // Nothing of an agent outlives the process that ran it.
+            // Questions end with the process that asked them.
             self.questions.clear();
         }
         let live = match (&self.told, holder) {
@@ -332,7 +331,7 @@ impl Reader {
         Ok(true)
     }
 
-    /// A message; of an answer with the fact that it was whole, which is told behind its words.
+    /// Delivers a message; an answer comes with the fact of its completion, which is delivered after the text.
     async fn message(
         &mut self,
         message: Message,
@@ -371,7 +370,7 @@ impl Reader {
         }
     }
 
-    /// A command that is not waited for any more went on in the background, which no fact tells.
+    /// Reports a command whose tool call ended before it did: it moved to the background, which no fact records.
     async fn may_have_moved(&mut self, id: &str, task: TaskId, out: &mut Vec<Seen>) {
         if self.told.is_none() || self.moved.contains(&task) {
             return;
@@ -383,7 +382,7 @@ impl Reader {
         }
     }
 
-    /// A task as it stands; `None`: it was removed since.
+    /// A task in its current state; `None` if it was removed.
     async fn task(&self, id: TaskId) -> Option<Task> {
         self.background.get(id).await.ok()
     }
@@ -421,7 +420,7 @@ impl Reader {
                     out.push(Seen::Said(Update::ToolTask { id, task, background }));
                 }
             }
-            // What was waited for, or looked at, is in the answer to a call.
+            // Ends that the model got with `wait` or `check` are in the results of those calls.
             Fact::Delivered { call, task_id, kind, by: DeliveredBy::Drain, .. } => {
                 self.carried = Some(call);
                 if is_live
@@ -452,16 +451,16 @@ impl Reader {
     }
 }
 
-/// What was stored of a session, in the order in which it is told.
+/// An entry of the stored session, in the order of delivery.
 #[derive(Debug, PartialEq)]
 enum Row {
     Fact(Event),
-    /// A message; of an answer with the fact that it was whole.
+    /// A message; an answer comes with the fact of its completion.
     Said(StoredMessage, Option<Event>),
 }
 
-/// Puts messages and facts in order. A step is stored at once: its last fact says which messages it has. Where none
-/// says so, the times do.
+/// Merges messages and facts. A step is stored in one transaction, and its last fact has the number of its last
+/// message. Entries of older versions, without that number, are ordered by time.
 fn in_order(messages: Vec<StoredMessage>, facts: &[StoredFact]) -> Vec<Row> {
     let mut rows = Vec::with_capacity(messages.len() + facts.len());
     let marks: Vec<u64> = facts.iter().map(|row| said_by(row).unwrap_or(0)).collect();
@@ -487,7 +486,7 @@ fn in_order(messages: Vec<StoredMessage>, facts: &[StoredFact]) -> Vec<Row> {
     rows
 }
 
-/// The fact with which the turn began that runs; none is so high.
+/// The number of the fact that started the running turn; `u64::MAX` if no turn is running.
 fn open_turn(rows: &[Row]) -> u64 {
     let mut began = u64::MAX;
     for row in rows {
@@ -535,7 +534,7 @@ mod tests {
         Fact::TurnEnded { turn: 1, stop_reason: "end_turn".to_owned(), error: None }
     }
 
-    /// The order in short: `1` a fact, `m1` a message, `m1+2` a message and the fact that it was whole.
+    /// The order in short: `1` is a fact, `m1` a message, `m1+2` an answer with the fact of its completion.
     fn order(messages: Vec<StoredMessage>, facts: &[StoredFact]) -> String {
         let shown = in_order(messages, facts).into_iter().map(|row| match row {
             Row::Fact(event) => event.n.to_string(),
@@ -546,7 +545,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_is_told_whole_whatever_the_clock_says() {
+    fn a_step_is_delivered_whole_even_if_the_clock_is_set_back() {
         let asks = Fact::CallStarted { turn: 1, call: 1 };
         // A prompt, its answer and the end of the turn within one millisecond, and the clock set back.
         for at in [7, -7] {
@@ -557,7 +556,7 @@ mod tests {
             ];
             assert_eq!(order(vec![message(1, 7), message(2, at)], &facts), "1 m1 m2+2 3", "{at}");
         }
-        // Without anything in it an answer leaves no message.
+        // An empty answer leaves no message.
         let facts = [fact(4, 7, whole(2), None), fact(5, 7, asks, Some(3))];
         assert_eq!(order(vec![message(3, 7)], &facts), "4 5 m3");
     }

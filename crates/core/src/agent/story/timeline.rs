@@ -1,7 +1,7 @@
-//! A session's story as lanes: what every client draws, folded once.
+//! A session's story as lanes: computed here once, drawn by every client.
 //!
-//! Takes in facts and tasks as they come, or a whole trace, and keeps the pieces. What came new since it was
-//! asked last is handed out, so that a client that has the whole is told of changes alone.
+//! Adds facts and tasks as they arrive, or a whole trace, and keeps the pieces. [`Timeline::changed`] returns what is
+//! new since its last call, so that a client that has the whole timeline only gets changes.
 
 mod sheet;
 
@@ -16,37 +16,38 @@ use crate::agent::trace::{DeliveredKind, Event, Fact, Origin, Trace};
 use crate::background::task::{DeliveredBy, Serving, State, Task, TaskId, Timestamp};
 use crate::background::words;
 
-/// Lanes of tasks that are shown: the newest, and all that run.
+/// The most task lanes that are shown: the newest, and all lanes of running tasks in addition.
 pub const LANES_MAX: usize = 200;
-/// Pieces of the agent's lane that are shown: the newest.
+/// The most pieces of the agent's lane that are shown: the newest.
 const PIECES_MAX: usize = 5_000;
-/// A task that began so soon after it was asked for did not wait for its turn.
+/// A task that started within this time after its spawn did not wait in a queue.
 const AT_ONCE: Duration = Duration::from_millis(250);
 
 const AGENT: &str = "agent";
 const QUEUE: &str = "queue";
 
-/// The lanes of a session, or of tasks alone.
+/// The lanes of a session, or of tasks without a session.
 #[derive(Debug, Clone, Default)]
 pub struct Timeline {
     story: Story,
     sheet: Sheet,
-    /// It is of tasks alone.
+    /// Whether it has only tasks and no agent.
     without_agent: bool,
-    /// When the last fact was.
+    /// The time of the last fact.
     at: Option<Timestamp>,
-    /// What each model call carries, and by what it came into its request.
+    /// The notifications that the request of each model call contained.
     carried: HashMap<u64, Vec<(TaskId, DeliveredKind)>>,
+    /// The model call whose request contained a task's end, and how the end was delivered.
     entered: HashMap<TaskId, (u64, DeliveredBy)>,
-    /// The model call that asked for a task.
+    /// The model call that spawned a task.
     spawned: HashMap<TaskId, u64>,
-    /// When a task that waited for its turn began.
+    /// When a task that waited in a queue started.
     began: HashMap<TaskId, Timestamp>,
-    /// The keys of tools and questions that are open, by the id of their call.
+    /// The keys of open tool calls and questions, by the id of the tool call.
     open: HashMap<(SegmentKind, String), String>,
 }
 
-/// What happened to a task.
+/// A fact, or a change of a task.
 enum Step<'a> {
     Fact(&'a Event),
     Began(&'a Task),
@@ -54,7 +55,7 @@ enum Step<'a> {
 }
 
 impl Timeline {
-    /// The lanes of a session that its trace tells.
+    /// The lanes of a session, from its trace.
     pub fn of(trace: &Trace) -> Self {
         let mut timeline = Self::default();
         let mut steps: Vec<_> = trace.events.iter().map(|it| (it.at, Step::Fact(it))).collect();
@@ -80,7 +81,7 @@ impl Timeline {
         timeline
     }
 
-    /// The lanes of tasks alone.
+    /// The lanes of tasks without a session.
     pub fn of_tasks(tasks: &[Task]) -> Self {
         let mut timeline = Self { without_agent: true, ..Self::default() };
         if tasks.iter().any(|task| task.delivered.is_some()) {
@@ -104,12 +105,12 @@ impl Timeline {
         self.sheet.changed.clear();
     }
 
-    /// The story that it is drawn from.
+    /// The story from which the lanes are computed.
     pub fn story(&self) -> &Story {
         &self.story
     }
 
-    /// Every piece that is shown, and how many lanes are not.
+    /// All pieces that are shown, and the number of lanes that are not shown.
     pub fn whole(&self) -> (Vec<Piece>, usize) {
         let is_task = |piece: &&Piece| matches!(piece, Piece::Lane(lane) if lane.task.is_some());
         let lanes: Vec<_> = self.sheet.pieces.iter().filter(is_task).collect();
@@ -137,13 +138,13 @@ impl Timeline {
         (self.sheet.pieces.iter().filter(is_shown).cloned().collect(), left_out.len())
     }
 
-    /// The pieces that are new or others than they were when this was asked last.
+    /// The pieces that are new or changed since the last call.
     pub fn changed(&mut self) -> Vec<Piece> {
         let changed = std::mem::take(&mut self.sheet.changed);
         changed.into_iter().map(|place| self.sheet.pieces[place].clone()).collect()
     }
 
-    /// Takes a fact in, once.
+    /// Adds a fact, unless it was added before.
     #[expect(clippy::too_many_lines, reason = "one arm for each kind of fact")]
     pub fn take(&mut self, event: &Event) {
         if event.n <= self.story.last {
@@ -230,11 +231,11 @@ impl Timeline {
                     format!("compacted:{n}"),
                     MarkKind::Compacted,
                     at,
-                    "A summary took the place of the history",
+                    "A summary replaced the history",
                 );
             }
             Fact::Resumed {} => {
-                // Nothing of the agent outlives the process that ran it.
+                // The agent's turn and calls ended with the process that ran them.
                 self.cuts_off(at, "cut off by a restart of the agent");
                 self.marks(
                     format!("resumed:{n}"),
@@ -246,7 +247,7 @@ impl Timeline {
         }
     }
 
-    /// Ends what is open in the agent's lane with the last fact: the process that would go on with it has ended.
+    /// Ends all open segments of the agent's lane at the last fact, because the process that ran them has exited.
     pub fn cut_off(&mut self, why: &str) {
         if let Some(at) = self.at {
             self.cuts_off(at, why);
@@ -266,10 +267,10 @@ impl Timeline {
         }
     }
 
-    /// Takes in a task as it stands now. One that has ended does not run again.
+    /// Adds the current state of a task. An ended task stays ended.
     pub fn task(&mut self, task: &Task, now: Timestamp) {
         let has_ended = self.story.passage(task.id).is_some_and(|it| it.task.end().is_some());
-        // What the agent waits for itself is a part of its own lane.
+        // A task that the agent itself waits for is shown in the agent's lane.
         if task.is_step || has_ended && task.end().is_none() {
             return;
         }
@@ -295,7 +296,7 @@ impl Timeline {
         }
     }
 
-    /// What a session's task serves now.
+    /// Updates what a task of the session serves.
     pub fn serves(&mut self, id: TaskId, serving: Serving, now: Timestamp) {
         if let Some(passage) = self.story.passage(id) {
             let task = Task { serving, ..passage.task.clone() };
@@ -303,7 +304,7 @@ impl Timeline {
         }
     }
 
-    /// Draws a task and the way of its result again.
+    /// Updates the pieces of a task and of its result.
     fn refresh(&mut self, id: TaskId) {
         let entered = self.entered.get(&id).copied();
         if let (Some((call, _)), Some(passage)) = (entered, self.story.tasks.get_mut(&id)) {
@@ -325,7 +326,7 @@ impl Timeline {
         }));
         let way = self.story.way(&passage);
         let mut says = vec![words::told(task).unwrap_or_else(|| words::stands(task))];
-        says.extend(self.spawned.get(&id).map(|call| format!("asked for by call {call}")));
+        says.extend(self.spawned.get(&id).map(|call| format!("started by call {call}")));
         let said = way.map(|way| match entered {
             Some((_, DeliveredBy::Wait)) => format!("{}: the agent waited for it", way.words()),
             Some((_, DeliveredBy::Check)) => format!("{}: the agent looked at it", way.words()),
@@ -350,7 +351,7 @@ impl Timeline {
         let (line, run) = match (began, end) {
             (Some(began), _) if began == task.created_at => (None, Some((look, began))),
             (Some(began), _) => (Some(Some(began)), Some((look, began))),
-            // It never began.
+            // The task never started.
             (None, Some(_)) => (None, Some((look, task.created_at))),
             (None, None) => (Some(None), None),
         };
@@ -374,7 +375,7 @@ impl Timeline {
         }
     }
 
-    /// Draws the result of a task that ended.
+    /// Updates the pieces of an ended task's result.
     fn result(
         &mut self,
         passage: &Passage,
@@ -386,7 +387,7 @@ impl Timeline {
         let (entered, lane) = (self.entered.get(&id).copied(), id.to_string());
         let taken = match (way, entered, &task.delivered) {
             (Some(way), _, _) => self.started(way.call),
-            // Its call has not begun.
+            // The model call that will contain the result has not started.
             (None, Some(_), _) => None,
             (None, None, delivered) => delivered.as_ref().map(|told| told.at),
         };
@@ -424,7 +425,7 @@ impl Timeline {
         }
     }
 
-    /// When a task began to run, if it did.
+    /// When a task started to run; `None` if it has not.
     fn begun(&self, task: &Task) -> Option<Timestamp> {
         let asked = task.created_at;
         let began = match &task.state {
@@ -442,7 +443,7 @@ impl Timeline {
         self.story.calls.iter().rev().find(|it| it.number == call).map(|it| it.start)
     }
 
-    /// Draws the results that a call carries again.
+    /// Updates the pieces of the results that a model call's request contains.
     fn carries(&mut self, call: u64) {
         let carried = self.carried.get(&call).cloned().unwrap_or_default();
         let Some(at) = self.started(call) else { return };
@@ -457,7 +458,7 @@ impl Timeline {
             };
             says.push(format!("{}: {what}", words::title(&passage.task)));
         }
-        // A command that the agent ran in the foreground is not among them.
+        // Commands that the agent ran in the foreground have no passage.
         if says.is_empty() {
             return;
         }
@@ -473,7 +474,7 @@ impl Timeline {
         }));
     }
 
-    /// The lanes that come before those of tasks.
+    /// Adds the lanes above the task lanes: the agent and the queue.
     fn lanes(&mut self) {
         let lanes = [(AGENT, LaneKind::Agent), (QUEUE, LaneKind::Queue)];
         for (key, kind) in lanes.into_iter().skip(usize::from(self.without_agent)) {
@@ -482,7 +483,7 @@ impl Timeline {
         }
     }
 
-    /// Opens a stretch of the agent's lane.
+    /// Adds an open segment to the agent's lane.
     fn opens(
         &mut self,
         key: String,
@@ -508,7 +509,7 @@ impl Timeline {
     }
 }
 
-/// The beginnings and ends of tasks.
+/// The starts and ends of tasks, with their times.
 fn lives<'a>(tasks: impl Iterator<Item = &'a Task>) -> impl Iterator<Item = (Timestamp, Step<'a>)> {
     tasks.flat_map(|task| {
         let end = task.end().map(|end| (end.at, Step::Ended(task)));
@@ -520,12 +521,12 @@ fn before(at: Timestamp, time: Duration) -> Timestamp {
     Timestamp(at.0 - i64::try_from(time.as_millis()).unwrap_or(0))
 }
 
-/// A word of the wire as people read it.
+/// A word of the wire as text for people.
 fn spoken(word: &str) -> String {
     word.replace('_', " ")
 }
 
-/// What a model call took.
+/// The tokens and the cost of a model call, as text.
 fn tokens(ended: &Fact) -> Option<String> {
     let Fact::CallEnded { input_tokens, output_tokens, cached_tokens, cost_usd, .. } = ended else {
         return None;

@@ -1,4 +1,4 @@
-//! Sessions under one name, one after another.
+//! Sessions with one id, opened one after another.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ async fn a_second_close_leaves_what_was_loaded_again() {
     let sessions = Sessions::default();
     let open = |session, updates| {
         let ((told, _), (_, replied)) = (oneshot::channel(), oneshot::channel());
-        // What the reader would tell is of no interest here.
+        // This test needs no reader.
         sessions.open(session, updates, Timeline::default(), None, Start::Loaded(told, replied)).0
     };
     let (session, updates) = Session::create(background.clone(), options()).await.unwrap();
@@ -38,7 +38,7 @@ async fn a_second_close_leaves_what_was_loaded_again() {
     assert!(sessions.get(&id).is_none());
     let (session, updates) = Session::load(background.clone(), options(), &id).await.unwrap();
     let second = open(session, updates);
-    // The other close of the first, which comes late.
+    // A second, late close of the first one.
     sessions.take(&id, &first);
     assert!(sessions.get(&id).is_some(), "it is another session");
     sessions.take(&id, &second);

@@ -1,4 +1,4 @@
-//! `session/delete`: deletes a session with everything that was said in it. Its tasks stay.
+//! `session/delete`: deletes a session with its whole conversation. Its tasks stay.
 
 use meanwhile_core::agent::session::Session;
 use meanwhile_core::background::{Ack, Background, Mode, Which};
@@ -9,7 +9,7 @@ use crate::desk::Desk;
 use crate::peer::Answer;
 use crate::wire::acp;
 
-/// One that is open on this connection is closed first.
+/// Closes the session first if it is open on this connection.
 pub(crate) async fn run(
     desk: &Desk,
     params: acp::DeleteSessionRequest,
@@ -29,7 +29,7 @@ pub(crate) async fn run(
     Ok(acp::DeleteSessionResponse::new().into())
 }
 
-/// Takes the ends of what still runs out of the session's queue: no client reads it any more.
+/// Removes the ends of tasks that still run from the session's queue, which no client reads any more.
 async fn empty(engine: &Background, queue: String) -> std::result::Result<(), Error> {
     let running = engine.running_in(queue.clone()).await?;
     let ids = running.iter().map(|task| task.id).collect();

@@ -9,10 +9,10 @@ use crate::desk::Desk;
 use crate::peer::Answer;
 use crate::wire::acp;
 
-/// Sessions of one page.
+/// The most sessions on one page.
 const PAGE: u32 = 100;
 
-/// Answers with a page. The cursor is how many came before.
+/// Answers with a page. The cursor is the number of sessions on earlier pages.
 pub(crate) async fn run(
     desk: &Desk,
     params: acp::ListSessionsRequest,
@@ -23,17 +23,17 @@ pub(crate) async fn run(
         let cwd = std::fs::canonicalize(cwd).unwrap_or_else(|_| cwd.clone());
         cwd != workspace
     });
-    // Not the workspace itself: a client may look through the sessions of many.
+    // Opens only the store, not the workspace, because a client may list the sessions of many workspaces.
     let house = desk.house().await?;
     if elsewhere {
         return Ok(acp::ListSessionsResponse::new(vec![]).into());
     }
-    // One more than is shown tells whether there are more.
+    // One more than a page has, to find out whether there are more.
     let found = Session::list_of(house.store(), workspace.to_owned(), skip, PAGE + 1).await;
     Ok(page(found.map_err(refused)?, skip).into())
 }
 
-/// The same, of the sessions of all workspaces.
+/// Answers with a page of the sessions of all workspaces.
 pub(crate) async fn everywhere(
     desk: &Desk,
     params: acp::ListSessionsRequest,
@@ -49,7 +49,7 @@ fn skip(params: &acp::ListSessionsRequest) -> Result<u64> {
         None => Ok(0),
         Some(cursor) => cursor.parse().map_err(|_| {
             let message =
-                "is not a cursor of this server; expected a `nextCursor` as it came, or none";
+                "is not a cursor of this server; expected an unchanged `nextCursor`, or none";
             invalid("cursor", message)
         }),
     }

@@ -1,4 +1,4 @@
-//! `session/load`: opens a session again.
+//! `session/load`: opens an existing session.
 
 use meanwhile_core::agent::session::Session;
 use tokio::sync::oneshot;
@@ -9,7 +9,7 @@ use crate::desk::{Desk, Start};
 use crate::peer::{After, Answer};
 use crate::wire::acp;
 
-/// Answers once everything that was said in it is on its way to the client.
+/// Answers once the whole conversation is queued for the client.
 pub(crate) async fn run(
     desk: &Desk,
     params: acp::LoadSessionRequest,
@@ -18,13 +18,13 @@ pub(crate) async fn run(
     let id = params.session_id;
     let (engine, terms) = again(desk, &id, params.mcp_servers, params.meta.as_ref()).await?;
     let (session, updates) = Session::load(engine, terms, &id.0).await.map_err(refused)?;
-    // What it says from here on is told once.
+    // From here on updates come from the session itself, so the watch ends.
     desk.watches().end(&id.0).await;
     let past = session.past().await.map_err(refused)?;
     let (told, all_told) = oneshot::channel();
     let (replied, begin) = oneshot::channel();
     let open = desk.take_in(session, updates, past, Start::Loaded(told, begin));
-    // Its end is the news, whichever it is.
+    // Whether it was sent or dropped does not matter.
     let _ = all_told.await;
     let session = &open.session;
     let result = acp::LoadSessionResponse::new()

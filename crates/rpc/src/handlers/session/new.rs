@@ -1,4 +1,4 @@
-//! `session/new`: makes a session.
+//! `session/new`: creates a session.
 
 use meanwhile_core::agent::session::{Session, Terms};
 use meanwhile_core::agent::story::Timeline;
@@ -10,7 +10,7 @@ use crate::desk::{Desk, Start};
 use crate::peer::{After, Answer};
 use crate::wire::acp;
 
-/// Answers once the session is recorded. What it says follows the reply.
+/// Answers once the session is stored. Its updates follow the reply.
 pub(crate) async fn run(
     desk: &Desk,
     params: acp::NewSessionRequest,

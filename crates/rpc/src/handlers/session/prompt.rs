@@ -1,4 +1,4 @@
-//! `session/prompt`: says something, and waits for the turn it makes.
+//! `session/prompt`: sends a prompt, and waits for its turn to end.
 
 use super::{Result, open, patience, refused};
 use crate::convert::{error, prompt, update};
@@ -6,8 +6,8 @@ use crate::desk::Desk;
 use crate::peer::Answer;
 use crate::wire::acp;
 
-/// Answers when the turn is over and everything it said is on its way. Cancelling the request ends
-/// the waiting, not the turn.
+/// Answers when the turn has ended and its updates are queued for the client. Cancelling the request ends the waiting,
+/// not the turn.
 pub(crate) async fn run(
     desk: &Desk,
     params: acp::PromptRequest,
@@ -18,8 +18,8 @@ pub(crate) async fn run(
     if let Some(place) = prompt.image.filter(|_| !open.session.takes_images()) {
         let model = open.session.model();
         let message = format!(
-            "is an image, and `{model}` is not known to take any; expected another model, or \
-             `images = true` in section `[agent]` of config.toml where it does"
+            "is an image, but `{model}` is not known to accept images; expected another model or, if it \
+             accepts them, `images = true` in section `[agent]` of config.toml"
         );
         return Err(error::invalid(format!("prompt[{place}]"), message));
     }

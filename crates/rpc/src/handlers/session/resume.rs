@@ -1,4 +1,4 @@
-//! `session/resume`: opens a session again without what was said in it.
+//! `session/resume`: opens an existing session without sending its conversation.
 
 use meanwhile_core::agent::session::Session;
 
@@ -9,7 +9,7 @@ use crate::peer::{After, Answer};
 use crate::wire::acp;
 use tokio::sync::oneshot;
 
-/// Answers once it is open. What it says follows the reply.
+/// Answers once the session is open. Its updates follow the reply.
 pub(crate) async fn run(
     desk: &Desk,
     params: acp::ResumeSessionRequest,
@@ -17,7 +17,7 @@ pub(crate) async fn run(
     place(desk, &params.cwd, &params.additional_directories)?;
     let id = params.session_id;
     let (engine, terms) = again(desk, &id, params.mcp_servers, params.meta.as_ref()).await?;
-    // Where it is refused, the watch goes on.
+    // If the session cannot be opened, the watch continues.
     let held = desk.watches().hold(&id.0).await;
     let (session, updates) = Session::resume(engine, terms, &id.0).await.map_err(refused)?;
     if let Some(held) = held {

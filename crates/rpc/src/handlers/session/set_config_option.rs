@@ -1,4 +1,4 @@
-//! `session/set_config_option`: changes how a session is led, now and after a load.
+//! `session/set_config_option`: changes a setting of a session, now and for later loads.
 
 use meanwhile_core::agent::session::Choice;
 
@@ -9,7 +9,7 @@ use crate::desk::{Desk, Open};
 use crate::peer::Answer;
 use crate::wire::acp;
 
-/// Answers with all options as they stand then.
+/// Answers with all options after the change.
 pub(crate) async fn run(
     desk: &Desk,
     params: acp::SetSessionConfigOptionRequest,
@@ -18,7 +18,7 @@ pub(crate) async fn run(
     let value = options::text(&params.value)?;
     let open = open(desk, &params.session_id)?;
     let choice = match option {
-        // It may have been found without any setting, and then no setting names it.
+        // A model that was found without a setting cannot be looked up by name.
         ConfigOption::Model if value == open.session.model() => {
             return Ok(answer(desk, &open));
         }
@@ -28,7 +28,7 @@ pub(crate) async fn run(
     };
     open.session.choose(choice).await.map_err(refused)?;
     if option == ConfigOption::Permissions {
-        // Who shows modes sees it too.
+        // For clients that show modes.
         let mode = acp::CurrentModeUpdate::new(open.session.permissions().name());
         desk.tell(&params.session_id.0, acp::SessionUpdate::CurrentModeUpdate(mode));
     }

@@ -1,4 +1,4 @@
-//! `session/set_mode`: the permissions of a session, as clients set them that know no config options.
+//! `session/set_mode`: sets the permissions of a session, for clients without support for config options.
 
 use meanwhile_core::agent::session::Choice;
 
@@ -8,7 +8,7 @@ use crate::desk::Desk;
 use crate::peer::Answer;
 use crate::wire::acp;
 
-/// Answers once it is in force.
+/// Answers once the permissions apply.
 pub(crate) async fn run(
     desk: &Desk,
     params: acp::SetSessionModeRequest,
@@ -16,7 +16,7 @@ pub(crate) async fn run(
     let permissions = options::permissions("modeId", &params.mode_id.0)?;
     let open = open(desk, &params.session_id)?;
     open.session.choose(Choice::Permissions(permissions)).await.map_err(refused)?;
-    // Who shows options sees it too.
+    // For clients that show options.
     let options = options::of(&open.session, desk.models());
     let update = acp::SessionUpdate::ConfigOptionUpdate(acp::ConfigOptionUpdate::new(options));
     desk.tell(&params.session_id.0, update);

@@ -1,4 +1,4 @@
-//! `session/trace`: what a timeline draws, of a session that is open or not.
+//! `session/trace`: the data for drawing the timeline of a session, open or not.
 
 use meanwhile_core::agent::session::Session;
 
@@ -8,7 +8,7 @@ use crate::desk::Desk;
 use crate::peer::{After, Answer};
 use crate::wire::{TraceParams, TraceResult};
 
-/// Answers with the facts after one, and every task of the session as it stands; or with lanes.
+/// Answers with the facts after a number and the current state of the session's tasks, or with lanes.
 pub(crate) async fn run(desk: &Desk, params: TraceParams) -> Result<Answer<TraceResult>> {
     let engine = desk.engine().await?;
     let TraceParams { session_id, after, timeline: as_lanes } = params;

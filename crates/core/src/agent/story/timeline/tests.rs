@@ -188,7 +188,7 @@ fn a_session_is_the_agent_the_queue_and_its_tasks() {
     assert_eq!(says(&timeline, "call:2"), ["Model call 2", "overloaded", tokens, "9.0s"]);
     assert_eq!(says(&timeline, "tool:4"), ["background_run: run a", "1.0s"]);
     let way = "ended during call 2, entered call 3, waited 2.0s";
-    let words = ["run a", "exited 1 after 8.0s", "asked for by call 1", way];
+    let words = ["run a", "exited 1 after 8.0s", "started by call 1", way];
     assert_eq!(says(&timeline, "task:aaaaaaaa"), words);
     assert_eq!(says(&timeline, "result:aaaaaaaa"), ["Result of run a", way]);
     assert_eq!(says(&timeline, "enters:3"), ["Call 3 takes in 1 result", "run a: exit 1"]);
