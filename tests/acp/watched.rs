@@ -68,7 +68,7 @@ fn it_is_watched_and_the_first_prompt_opens_it_once_it_is_free() {
     );
     assert_eq!(viewer.prompt(&session, "third"), "end_turn");
     viewer.says("Three.");
-    // These could not be in the answer to the load: the choice of permissions, and the commands.
+    // The response to the load could not contain the choice of permissions and the commands, so they arrive now.
     let options = viewer.updates("config_option_update").remove(0).to_string();
     assert!(options.contains("permissions"), "{options}");
     let is_offered =

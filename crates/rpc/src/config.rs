@@ -29,13 +29,13 @@ const CONFIG_BYTES: u64 = 1 << 20;
 /// All settings of this user.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Config {
-    /// Section `[store]`.
+    /// The section `[store]`: retention and size.
     pub(crate) store: background::Settings,
-    /// Section `[agent]`.
+    /// The section `[agent]`: how sessions behave.
     pub(crate) agent: session::Policy,
-    /// Section `[model]`; the environment takes precedence.
+    /// The section `[model]`; the environment takes precedence.
     pub(crate) model: ModelChoice,
-    /// Section `[permissions]`.
+    /// The section `[permissions]`: the rules for tool calls.
     pub(crate) rules: Vec<Rule>,
 }
 

@@ -38,9 +38,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 enum Stage {
     /// The program runs.
     Serving,
-    /// Its input has ended.
+    /// The daemon has closed the program's input.
     Asked(Instant),
-    /// It was sent SIGTERM.
+    /// The program was sent SIGTERM.
     Told(Instant),
     /// Its remaining processes are being killed.
     Killed(Instant),

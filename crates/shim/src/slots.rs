@@ -42,7 +42,7 @@ pub struct Slot {
 /// A task's position in the queue for a slot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket {
-    /// Its number: tasks get the slot in ascending order.
+    /// The ticket's number: tasks get the slot in ascending order of numbers.
     pub number: u64,
     /// The task that it belongs to.
     pub id: Id,

@@ -78,20 +78,20 @@ pub struct Spec {
     pub resources: Resources,
 }
 
-/// What a task asks a batch system for. What is left out is as that one has it.
+/// The resources that a task requests from a batch system. The system's defaults apply to what is left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Resources {
-    /// Processors.
+    /// The number of processors.
     pub cpus: Option<u32>,
-    /// Bytes of memory.
+    /// The amount of memory, in bytes.
     pub memory: Option<u64>,
-    /// Graphics processors.
+    /// The number of graphics processors.
     pub gpus: Option<u32>,
     /// How long it may run.
     pub time: Option<Duration>,
-    /// The part of the cluster.
+    /// The partition of the cluster.
     pub partition: Option<String>,
-    /// Options of the batch system's own, as given.
+    /// Further options of the batch system, unchanged.
     pub extra: Vec<String>,
 }
 

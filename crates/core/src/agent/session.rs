@@ -183,7 +183,8 @@ pub enum Update {
         turn: u64,
         /// Whether a prompt or a result started it.
         origin: Origin,
-        /// The prompt that started it. `None` for a watched session, where [`Update::Prompt`] follows.
+        /// The prompt that started it. `None` if a result did, and for a watched session, where
+        /// [`Update::Prompt`] follows.
         prompt: Option<String>,
     },
     /// The text of a prompt. Only sent on a load, and for a watched session.

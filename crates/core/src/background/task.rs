@@ -241,11 +241,11 @@ pub enum Wait {
     },
     /// The ends of these tasks.
     After(Vec<TaskId>),
-    /// A place that has not received it or cannot be reached.
+    /// The task's place, which has not received the task, cannot be reached, or lets it wait.
     Place {
-        /// Its name.
+        /// The name of the place.
         name: String,
-        /// Why the batch system there lets it wait, in its own words; empty: not known.
+        /// The batch system's reason why the task waits; empty if unknown.
         why: String,
     },
 }

@@ -269,7 +269,7 @@ impl Drive {
         self.turn.is_some()
     }
 
-    /// Ends the current turn. Returns whether there was one that had not been told to end.
+    /// Ends the current turn. Returns `false` if no turn is running or it was already told to end.
     pub(crate) fn cancel(&mut self) -> bool {
         if self.turn != Some(Ending::NotYet) {
             return false;

@@ -147,22 +147,22 @@ pub(crate) struct Spawn {
     /// Run it at this place, as named in config.toml.
     #[arg(long, value_name = "PLACE", conflicts_with_all = ["slot", "after", "confine"])]
     pub(crate) on: Option<String>,
-    /// Processors to ask the batch system of that place for.
+    /// The number of processors to request from the place's batch system.
     #[arg(long, value_name = "N", requires = "on", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) cpus: Option<u32>,
-    /// Memory to ask for (500M, 16G).
+    /// The amount of memory to request (500M, 16G).
     #[arg(long, value_name = "SIZE", requires = "on", value_parser = parse_size)]
     pub(crate) memory: Option<u64>,
-    /// Graphics processors to ask for.
+    /// The number of graphics processors to request.
     #[arg(long, value_name = "N", requires = "on", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) gpus: Option<u32>,
-    /// How long it may run there (90s, 8h): the batch system ends it then.
+    /// How long it may run there (90s, 8h), after which the batch system ends it.
     #[arg(long, value_name = "TIME", requires = "on", value_parser = parse_duration)]
     pub(crate) time: Option<Duration>,
-    /// The part of the cluster.
+    /// The partition of the cluster.
     #[arg(long, value_name = "NAME", requires = "on")]
     pub(crate) partition: Option<String>,
-    /// An option of the batch system's own, such as --extra=--qos=high (may be given several times).
+    /// A further option of the batch system, such as --extra=--qos=high (may be given several times).
     #[arg(long, value_name = "OPTION", requires = "on", allow_hyphen_values = true)]
     pub(crate) extra: Vec<String>,
     /// Run it in a terminal instead of with pipes.
@@ -413,7 +413,7 @@ pub(crate) struct Run {
 pub(crate) enum AtEnd {
     /// Wait for them, and report their ends to the agent.
     Wait,
-    /// Stop them.
+    /// Stop them before the run exits.
     Stop,
     /// Leave them running; their results wait in the session.
     Detach,

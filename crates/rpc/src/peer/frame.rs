@@ -147,7 +147,7 @@ impl Decoder {
         Self { framing, buffer: Vec::new(), start: 0, state: framing.begin() }
     }
 
-    /// Adds input.
+    /// Adds bytes that were received.
     pub fn push(&mut self, bytes: &[u8]) {
         self.space().extend_from_slice(bytes);
     }

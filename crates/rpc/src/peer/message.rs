@@ -39,11 +39,11 @@ pub enum Message {
 /// The id of a request, returned unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Id {
-    /// An integer.
+    /// An integer up to `i64::MAX`.
     Number(i64),
     /// An integer above `i64::MAX`.
     Large(u64),
-    /// A string.
+    /// A string, which may be empty.
     Text(String),
 }
 

@@ -69,25 +69,25 @@ pub(crate) struct SpawnParams {
     pub(crate) work_done_token: Option<ProgressToken>,
 }
 
-/// What a task asks a batch system for. What is left out is as that one has it.
+/// The resources that a task requests from a batch system. The system's defaults apply to what is left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ResourcesParam {
-    /// Processors.
+    /// The number of processors.
     #[schemars(range(min = 1))]
     pub(crate) cpus: Option<u32>,
-    /// Bytes of memory.
+    /// The amount of memory, in bytes.
     #[schemars(range(min = 1, max = INTEGER_MAX))]
     pub(crate) memory: Option<u64>,
-    /// Graphics processors.
+    /// The number of graphics processors.
     #[schemars(range(min = 1))]
     pub(crate) gpus: Option<u32>,
     /// How long it may run, in milliseconds.
     #[schemars(range(min = 1, max = INTEGER_MAX))]
     pub(crate) time: Option<u64>,
-    /// The part of the cluster.
+    /// The partition of the cluster.
     pub(crate) partition: Option<String>,
-    /// Options of the batch system's own, such as `--qos=high`.
+    /// Further options of the batch system, such as `--qos=high`.
     #[serde(default)]
     pub(crate) extra: Vec<String>,
 }

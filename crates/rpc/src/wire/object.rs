@@ -90,22 +90,22 @@ pub(crate) struct Task {
     /// Set while that place cannot be reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) contact: Option<Contact>,
-    /// What the batch system of that place calls it, where one runs it.
+    /// The task's job at the batch system of its place, if that has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) place: Option<TaskPlace>,
     /// Texts about the task that a client shows to people.
     pub(crate) shown: Shown,
 }
 
-/// A task as a batch system knows it.
+/// The job of a task at a batch system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct TaskPlace {
-    /// Which batch system: `slurm`.
+    /// The name of the batch system: `slurm`.
     pub(crate) engine: String,
-    /// Its number of the task, once it has one.
+    /// The id of the job, once it was submitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) job: Option<String>,
-    /// The node it is on, once it is on one.
+    /// The node on which the job runs, once it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) node: Option<String>,
 }
@@ -213,9 +213,9 @@ pub(crate) enum TaskState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Queued {
-    /// When it began to wait.
+    /// When the task began to wait.
     pub(crate) since: DateTime,
-    /// What it waits for.
+    /// What the task waits for.
     pub(crate) reason: QueuedReason,
     /// Its position among the tasks that wait for the slot, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -242,10 +242,10 @@ pub(crate) struct QueuedReason {
     /// The ids of the tasks that must end first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) after: Vec<String>,
-    /// The place that has not yet accepted the task.
+    /// The place that has not accepted or not started the task yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) place: Option<String>,
-    /// Why the batch system there lets it wait, in its own words.
+    /// The reason of the place or its batch system why the task waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<String>,
 }

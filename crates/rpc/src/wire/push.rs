@@ -142,6 +142,6 @@ pub(crate) struct Changed {
 pub(crate) enum ProgressToken {
     /// An integer; LSP allows 32 bits.
     Number(i32),
-    /// Any string.
+    /// A string of any length.
     Text(String),
 }

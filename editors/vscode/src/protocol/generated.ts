@@ -795,11 +795,11 @@ export interface QueuedReason {
    */
   after?: string[];
   /**
-   * The place that has not yet accepted the task.
+   * The place that has not accepted or not started the task yet.
    */
   place?: string;
   /**
-   * Why the batch system there lets it wait, in its own words.
+   * The reason of the place or its batch system why the task waits.
    */
   why?: string;
 }
@@ -891,19 +891,19 @@ export interface Contact {
   needsYou?: boolean;
 }
 /**
- * A task as a batch system knows it.
+ * The job of a task at a batch system.
  */
 export interface TaskPlace {
   /**
-   * Which batch system: `slurm`.
+   * The name of the batch system: `slurm`.
    */
   engine: string;
   /**
-   * Its number of the task, once it has one.
+   * The id of the job, once it was submitted.
    */
   job?: string;
   /**
-   * The node it is on, once it is on one.
+   * The node on which the job runs, once it has one.
    */
   node?: string;
 }
@@ -2472,19 +2472,19 @@ export interface WatchParam {
   limit?: number | null;
 }
 /**
- * What a task asks a batch system for. What is left out is as that one has it.
+ * The resources that a task requests from a batch system. The system's defaults apply to what is left out.
  */
 export interface ResourcesParam {
   /**
-   * Processors.
+   * The number of processors.
    */
   cpus?: number | null;
   /**
-   * Bytes of memory.
+   * The amount of memory, in bytes.
    */
   memory?: number | null;
   /**
-   * Graphics processors.
+   * The number of graphics processors.
    */
   gpus?: number | null;
   /**
@@ -2492,11 +2492,11 @@ export interface ResourcesParam {
    */
   time?: number | null;
   /**
-   * The part of the cluster.
+   * The partition of the cluster.
    */
   partition?: string | null;
   /**
-   * Options of the batch system's own, such as `--qos=high`.
+   * Further options of the batch system, such as `--qos=high`.
    */
   extra?: string[];
 }

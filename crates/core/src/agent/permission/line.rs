@@ -60,7 +60,7 @@ enum Class {
 /// Whether a `cd` changes the directory of the shell that runs the rest of the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// Yes, certainly.
+    /// Yes, in every case.
     Sure,
     /// Yes, if it runs: commands linked to it by `&&` run there; for commands after that, the directory is unknown.
     InChain,

@@ -1,7 +1,7 @@
 //! The programs that a line may name: those that only read, and those that run others. These are only names; how a
 //! program treats its options is not modelled, because the kernel restricts what it can do.
 
-/// Programs that only read. If they could do more, the confinement in which they run without asking prevents it.
+/// Programs that only read. They run confined, so the kernel also refuses any option that would change something.
 const LOOKING: &str = "ls cat head tail wc grep egrep fgrep rg find stat file du df tree sort uniq cut tr nl \
     column fold fmt paste join comm diff cmp md5sum sha1sum sha256sum sha512sum cksum sum basename dirname \
     realpath readlink pwd echo printf true false : test [ date uname hostname whoami id groups which type \

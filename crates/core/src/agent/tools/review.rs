@@ -16,7 +16,7 @@ use super::call::Action;
 use super::editor::Buffers;
 use super::{Diff, Outcome, edit, files, paths};
 
-/// How long two texts are compared; the rest then counts as replaced.
+/// The maximum time for comparing two texts; what was not compared by then counts as replaced.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// The byte order mark, which editors do not show.
 const MARK: char = '\u{feff}';

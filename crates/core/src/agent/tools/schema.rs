@@ -78,14 +78,14 @@ const ENTRIES: [Entry; 12] = [
     },
     Entry {
         tool: Builtin::Glob,
-        description: "Find files by name, newest first, e.g. \"**/*.rs\". What .gitignore excludes \
-            is left out.",
+        description: "Find files by name, newest first, e.g. \"**/*.rs\". Files that .gitignore \
+            excludes are left out.",
         schema: r#"{"type":"object","properties":{"pattern":{"type":"string"},"path":{"type":"string","description":"Directory to look in; default the workspace"}},"required":["pattern"]}"#,
     },
     Entry {
         tool: Builtin::Grep,
-        description: "Search file contents with a regular expression (ripgrep's syntax). What \
-            .gitignore excludes and binary files are left out.",
+        description: "Search file contents with a regular expression (ripgrep's syntax). Binary \
+            files and files that .gitignore excludes are left out.",
         schema: r#"{"type":"object","properties":{"pattern":{"type":"string"},"path":{"type":"string","description":"File or directory to search; default the workspace"},"glob":{"type":"string","description":"Only files like this, e.g. \"*.ts\""},"ignore_case":{"type":"boolean","description":"Default false"},"context":{"type":"integer","description":"Lines to show around each match; default 0"},"limit":{"type":"integer","description":"Matching lines at most; default 100"}},"required":["pattern"]}"#,
     },
     Entry {

@@ -40,7 +40,7 @@ const STILL: &str = "\x1b[A\n";
 pub(super) enum Line {
     /// A complete line.
     Text(String),
-    /// Ctrl-C.
+    /// The person pressed Ctrl-C.
     Interrupted,
     /// Ctrl-D, or the end of standard input.
     End,

@@ -246,7 +246,7 @@ text = \"Yes, it is done.\"
     },
     Scenario {
         id: "checked-first",
-        title: "shown by a check first",
+        title: "a check shows the result first",
         story: "Call 1 starts a task in the background. It ends during call 2, whose answer calls \
                 check_background: the tool shows the result. Calls 3 and 4 follow.",
         asks: "Which calls see the result?",

@@ -30,14 +30,13 @@ const LOOK: Duration = Duration::from_millis(50);
 /// The maximum number of keys to buffer. The terminal keeps further ones.
 const KEYS: usize = 64;
 
-/// An input.
+/// An input from the keyboard or the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {
     /// A character, or Enter as `\n`.
     Char(char),
-    /// Escape.
     Escape,
-    /// Ctrl-C.
+    /// The person pressed Ctrl-C.
     Interrupt,
     /// The size of the window has changed.
     Resized,

@@ -233,7 +233,7 @@ fn environment(place: &Place) -> BTreeMap<String, Option<String>> {
 fn milliseconds(field: &str, seconds: f64) -> Result<u64, Refused> {
     let time = Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero());
     let millis = time.and_then(|time| u64::try_from(time.as_millis()).ok());
-    millis.ok_or_else(|| format!("`{field}`: is {seconds}; expected a number of seconds above 0"))
+    millis.ok_or_else(|| format!("`{field}` is {seconds}: expected a number of seconds above 0"))
 }
 
 fn started(task: &Task, hooked: bool) -> String {

@@ -42,7 +42,7 @@ pub(super) fn seed(task: &Task) -> model::Task {
         .with_poll_interval_ms(POLL_MS)
 }
 
-/// Handles `tasks/get`.
+/// Handles `tasks/get`: returns the current state of a task.
 pub(super) async fn get(
     places: &Places,
     meta: &JsonObject,

@@ -164,7 +164,7 @@ impl Tool {
         }
     }
 
-    /// The tool for a client's list, with these configured places.
+    /// The tool as a client lists it; tools that start tasks offer these configured places.
     pub(super) fn listed(self, places: &Places) -> model::Tool {
         let (mut properties, required) = self.properties();
         if self == Self::Run && !places.is_empty() {

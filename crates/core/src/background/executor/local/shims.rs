@@ -109,7 +109,8 @@ impl Shims {
         self.waiting.len() < before
     }
 
-    /// Puts away the folder of an ended task. Returns whether it can be reused.
+    /// Moves the files of an ended task to `done/` and keeps its folder for reuse. Returns `false` if that failed or
+    /// enough folders are kept.
     pub(super) fn settle(&mut self, id: TaskId) -> bool {
         self.pool.settle(id)
     }
