@@ -1,5 +1,5 @@
-// A day's work for both editors: the workspace it is done in, what its model answers, and the diary that takes a
-// picture at each step. The two days beside this drive a real editor with the keys and clicks of a person.
+// A day's work for both editors: its workspace, the answers of its scripted model, and the function that takes a
+// picture at each step. `nvim.mjs` and `vscode.mjs` drive a real editor with the keys and clicks of a person.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
@@ -59,7 +59,7 @@ class Cart:
     def clear(self):
         self.items = []
 `,
-  // It asks its terminal how wide it is, as progress bars do.
+  // The script reads the width of its terminal, as programs with progress bars do.
   'build.sh': `i=0
 while [ $i -le 20 ]; do
   width=$(( $(stty size </dev/tty | cut -d' ' -f2) - 12 ))
@@ -76,7 +76,7 @@ printf 'Publish shop 1.4.0? [y/N] '
 read -r answer
 [ "$answer" = y ] && echo published || { echo 'not published'; exit 1; }
 `,
-  // Its child does not hear SIGTERM.
+  // The script's child ignores SIGTERM.
   'serve.sh': `sh -c 'trap "" TERM; i=0; while :; do i=$((i + 1)); echo "GET /cart/$i 200"; sleep 0.02; done' &
 echo 'listening on 127.0.0.1:8080'
 wait
@@ -155,7 +155,7 @@ command = ["sh", "-c", "echo 'ssh: connect to host attic port 22: No route to ho
 
 export const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
-/** Waits for what a step brings about; says what never came. */
+/** Waits for the effect of a step; the error names what did not happen. */
 export async function until(condition, what, ms = 60_000) {
   const end = Date.now() + ms;
   while (!(await condition())) {
@@ -164,7 +164,7 @@ export async function until(condition, what, ms = 60_000) {
   }
 }
 
-/** Does the tasks that `pattern` names, each with its steps and pictures; ends with what was done. */
+/** Runs the tasks that match `pattern`, each with its steps and pictures; at the end prints which were done. */
 export async function day(editor, out, pattern, tasks, picture) {
   mkdirSync(out, { recursive: true });
   const wanted = new RegExp(pattern);

@@ -61,12 +61,12 @@ function remote(...args) {
   const options = { encoding: 'utf8', timeout: 20_000, stdio: ['ignore', 'pipe', 'ignore'] };
   return execFileSync(process.env.NVIM ?? 'nvim', ['--server', socket, ...args], options);
 }
-/** What a person types, and a moment to see what came of it. */
+/** Types keys, and waits a moment for their effect. */
 async function keys(text) {
   remote('--remote-send', text);
   await pause(250);
 }
-/** What an expression of Lua is; undefined while Neovim is busy. */
+/** The value of a Lua expression; undefined while Neovim is busy. */
 function lua(expression) {
   try {
     const call = `luaeval('vim.json.encode({ ${expression.replaceAll("'", "''")} })')`;
@@ -75,7 +75,7 @@ function lua(expression) {
     return undefined;
   }
 }
-/** What a person sees. */
+/** A Lua expression for the text on the screen. */
 const SCREEN = `(function() local s = {} for r = 1, vim.o.lines do local c = {} for i = 1, vim.o.columns do
   c[i] = vim.fn.screenstring(r, i) end s[r] = table.concat(c) end return table.concat(s, "\\n") end)()`;
 const screen = () => lua(SCREEN.replace(/\n\s*/g, ' ')) ?? '';

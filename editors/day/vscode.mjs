@@ -60,7 +60,7 @@ const say = async (text) => {
   await chat().locator('textarea:enabled').fill(text);
   await chat().locator('textarea').press('Enter');
 };
-/** Runs a command; where there are places, on this machine. */
+/** Runs a command; if places are set up, chooses this machine. */
 const run = async (command, where = 'This machine') => {
   await window.run(command);
   await page.locator('.quick-input-list .monaco-list-row', { hasText: where }).first().click();
@@ -161,7 +161,7 @@ const tasks = {
     await diff.locator('.view-line', { hasText: '; ' }).click();
     await window.command('Diff Editor: Revert');
     await step('the second part is taken back');
-    await page.locator('.editor-actions .action-label[aria-label^="Allow What Stands Here"]').click();
+    await page.locator('.editor-actions .action-label[aria-label^="Allow This Version"]').click();
     await said('the comma stays').waitFor();
     await step('allowed as it stood');
     const text = readFileSync(join(shop, 'cart.py'), 'utf8');

@@ -9,7 +9,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 const schemaFile = join(here, '../../../docs/schema.json');
 const outFile = join(here, '../src/protocol/generated.ts');
 
-/** What nearly every type of ACP has, written once. */
+/** The `_meta` that nearly every type of ACP has, as one shared type. */
 const META = {
   type: 'object',
   additionalProperties: true,
@@ -17,9 +17,9 @@ const META = {
 };
 
 /**
- * Of a description only the first paragraph is kept: the rest is in docs/schema.json.
- * What stands beside a `$ref`: a description there would make a second type of the same, so it is
- * dropped; properties, as in the variants of `SessionUpdate`, become an intersection.
+ * Keeps only the first paragraph of a description; the rest is in docs/schema.json.
+ * Beside a `$ref`, drops a description, because it would lead to a second copy of the type, and turns
+ * properties, as in the variants of `SessionUpdate`, into an intersection.
  */
 function plain(schema) {
   if (Array.isArray(schema)) return schema.map(plain);
@@ -33,7 +33,7 @@ function plain(schema) {
   return { allOf: [{ $ref }, Object.fromEntries(entries)] };
 }
 
-/** A type's own `_meta` as the shared one, `null` where it may be that. */
+/** Replaces a type's own `_meta` with the shared one, or `null` if the type allows that. */
 function meta({ properties: { _meta } }) {
   const shared = { $ref: '#/$defs/Meta' };
   return [_meta.type].flat().includes('null') ? { anyOf: [shared, { type: 'null' }] } : shared;
@@ -41,7 +41,8 @@ function meta({ properties: { _meta } }) {
 
 /** The TypeScript text for a schema as `meanwhile schema` prints it. */
 export async function generate(schema) {
-  if (schema.$defs.Meta) throw new Error('the schema has a type Meta of its own: name ours anew');
+  if (schema.$defs.Meta)
+    throw new Error('the schema now has a type `Meta`: rename the one in this script');
   const $defs = { Meta: META, ...plain(schema.$defs) };
   const types = await compile(
     { title: 'Protocol', type: 'object', properties: {}, $defs },

@@ -1,5 +1,5 @@
-// Makes meanwhile-linux-x64.vsix with the program inside: what MEANWHILE_BIN names, else the release
-// build of this checkout, else its debug build.
+// Builds meanwhile-linux-x64.vsix with the program inside: the one that MEANWHILE_BIN names, or else the
+// release build of this checkout, or else its debug build.
 import { execFileSync } from 'node:child_process';
 import { chmodSync, copyFileSync, existsSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';

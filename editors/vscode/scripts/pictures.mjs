@@ -1,7 +1,7 @@
 // Takes the pictures of the README, light and dark, from a real VS Code with the package installed
 // and a scripted model: docs/pictures/vscode-{light,dark}.png.
 //   usage: run-tests' environment, then: node scripts/pictures.mjs [X.vsix [FOLDER]]
-// With a folder they go there, in high contrast too, and also of a window of 800 pixels.
+// With a folder, writes them there, also in high contrast and of a window of 800 pixels.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -131,7 +131,7 @@ for (const [look, theme] of Object.entries(THEMES)) {
   await panel.locator('textarea:enabled').fill('Build a release and run the tests');
   await panel.locator('textarea').press('Enter');
   const done = panel.locator('.agent-text', { hasText: 'Shall I fix both' });
-  // Whatever the agent asks on its way is allowed.
+  // Allow everything that the agent asks for.
   const ask = panel.locator('.ask button[data-kind=allow_once]').first();
   await until(
     async () => {
@@ -168,7 +168,7 @@ for (const [look, theme] of Object.entries(THEMES)) {
   await window.run('./build --release');
   await window.output('./build', 'Compiling');
   await page.mouse.move(700, 250);
-  // Enough of it to see what it is, and the list has come as far.
+  // Wait until the terminal shows enough of the build, and the list shows its progress.
   await window.terminal('crate-40').waitFor();
   await window.row(/[4-9]\d%/).waitFor();
   await shoot('tasks');

@@ -10,7 +10,7 @@ import { cut, elapsed, oneLine } from './tasks/describe';
 /** The queue of agents that use these tools. */
 export const LM_QUEUE = 'vscode-agent';
 const TAIL_BYTES = 4_096;
-/** How many tasks a list for a model has; of the rest it has the number. */
+/** The maximum number of tasks in a list for a model; the rest are only counted. */
 const LISTED = 50;
 
 export interface SpawnInput {
@@ -53,7 +53,7 @@ export function registerTools(folders: Folders): vscode.Disposable {
           ...(deadlineMs === undefined ? {} : { deadlineMs }),
         });
         return text(
-          `[bg:${task.id}] started: ${oneLine(command)}\nIt runs in the background; meanwhile_drain tells when it has finished.`,
+          `[bg:${task.id}] started: ${oneLine(command)}\nIt runs in the background; meanwhile_drain reports when it has finished.`,
         );
       },
     }),

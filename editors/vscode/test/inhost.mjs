@@ -1,6 +1,6 @@
-// Runs tests inside a real extension host: what @vscode/test-electron does, without a download.
+// Runs tests inside a real extension host, as @vscode/test-electron does, but without a download.
 //   usage: node test/inhost.mjs out/host.js [FOLDER FOLDER ..]
-// With folders the window has a workspace of these. Prints a line a test and `N passed, N failed`.
+// With folders, the window opens a workspace of these. Prints one line per test, then `N passed, N failed`.
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';

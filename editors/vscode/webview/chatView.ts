@@ -1,5 +1,5 @@
-// The agent's side of the panel: what was said and done, what is asked, and the box to speak.
-// Draws a session model and sends what a person does; owns nothing but the draft in the box.
+// The chat view of the panel: the conversation, open questions, and the input box.
+// Draws a session model and sends the person's actions; its only own state is the draft in the box.
 
 import MarkdownIt from 'markdown-it';
 import type { AgentState, FromWebview } from '../src/panel/messages';
@@ -15,9 +15,9 @@ import {
 import { ICONS } from '../src/tasks/describe';
 import { codicon, h, iconButton } from './dom';
 
-/** No HTML of a model's is ever markup. */
+/** HTML in a model's text is shown as text. */
 const markdown = new MarkdownIt({ html: false, linkify: false, breaks: true });
-/** Lines of a tool's input and output that are shown before a person asks for more. */
+/** How many lines of a tool's input and output are shown until a person unfolds the rest. */
 const FOLDED_LINES = 8;
 
 export class ChatView {
@@ -74,7 +74,7 @@ export class ChatView {
       this.enable();
     });
     this.element.addEventListener('click', (event) => this.click(event));
-    // At the end it stays at the end when the view gets another size.
+    // If the log is scrolled to its end, it stays there when the view is resized.
     let follows = true;
     this.log.addEventListener('scroll', () => {
       follows = this.isAtEnd();
@@ -95,7 +95,7 @@ export class ChatView {
       this.drawn = [];
       this.log.replaceChildren();
     }
-    // Only who is at the end wants to follow it.
+    // Follow new entries only if the log is scrolled to its end.
     const atEnd = this.isAtEnd();
     const kind = session?.running ? 'waiting' : 'user';
     const sent = (session?.sent ?? []).map((text): Entry => ({ kind, text }));
@@ -154,7 +154,7 @@ export class ChatView {
         h(
           'p',
           { class: 'welcome' },
-          'Ask the agent to build, test or change something. What takes long it runs in the background, and goes on; the timeline shows where each result comes back to it.',
+          'Ask the agent to build, test or change something. It runs slow commands in the background and continues; the timeline shows when it gets each result.',
         ),
       );
     }
@@ -165,7 +165,7 @@ export class ChatView {
     if (now === this.asked) return;
     this.asked = now;
     this.asks.replaceChildren(...permissions.map((permission) => this.drawAsk(permission)));
-    // Never under a hand that is typing: Enter there would be an answer.
+    // Not while the person is typing: Enter would answer the question.
     if (permissions.length > 0 && document.activeElement === document.body) {
       this.asks.querySelector('button')?.focus();
     }
@@ -240,7 +240,7 @@ export class ChatView {
     this.state.classList.toggle('long', long);
   }
 
-  /** What a person without a model can do now, rather than a text about variables. */
+  /** Offers actions to a person without a model, instead of a text about variables. */
   private drawNoModel(reason: string): HTMLElement {
     const button = (label: string, command: Extract<FromWebview, { type: 'run' }>['command']) =>
       h('button', { class: 'secondary', click: () => this.post({ type: 'run', command }) }, label);
@@ -289,9 +289,9 @@ function drawEntry(entry: Entry): HTMLElement {
     case 'waiting':
       return h(
         'div',
-        { class: 'entry user waiting', 'aria-label': 'You, not begun with' },
+        { class: 'entry user waiting', 'aria-label': 'You, not started yet' },
         h('div', { class: 'text' }, entry.text),
-        h('div', {}, codicon('clock'), ' waits for the turn that runs'),
+        h('div', {}, codicon('clock'), ' waits for the running turn'),
       );
     case 'agent':
       return h('div', { class: 'entry agent-text', 'aria-label': 'Agent' }, rendered(entry.text));
@@ -339,7 +339,7 @@ function drawEntry(entry: Entry): HTMLElement {
   }
 }
 
-/** A program's results, not a person's words: they must look like what they are. */
+/** Draws the results of programs, which must not look like a person's message. */
 function drawBackground(entry: Extract<Entry, { kind: 'background' }>): HTMLElement {
   return h(
     'div',
@@ -349,7 +349,7 @@ function drawBackground(entry: Extract<Entry, { kind: 'background' }>): HTMLElem
   );
 }
 
-/** One result: what ran, how it ended, when it came in, and what of its output the model was shown. */
+/** Draws one result: the command, how it ended, when the model got it, and which output the model got. */
 function drawCard(card: Card): HTMLElement {
   const { title, command, says, way, output, outcome = 'lost', taskId } = card;
   return h(
@@ -369,7 +369,7 @@ function drawCard(card: Card): HTMLElement {
   );
 }
 
-/** What a task told before its end is a bell. */
+/** The icon of a card: a bell for a notification before the task's end. */
 function cardIcon({ kind, outcome = 'lost' }: Card): string {
   const over = kind === 'exited' && outcome !== 'queued' && outcome !== 'running';
   return over && outcome !== 'stopping' ? ICONS[outcome][0] : 'bell';
@@ -445,7 +445,7 @@ function folded(text: string, kind = 'output'): HTMLElement {
   );
 }
 
-/** What a person unfolded stays so while it is drawn again. */
+/** Keeps what a person has unfolded open after a redraw. */
 function keepFolds(before: HTMLElement | undefined, after: HTMLElement): void {
   if (!before) return;
   const folds = (of: HTMLElement) => [
@@ -464,7 +464,7 @@ function rendered(text: string): HTMLElement {
   return element;
 }
 
-/** Why it is asked, in the daemon's words. */
+/** The daemon's texts that say why the question is asked. */
 function reasons(content: ToolContent[] | undefined): string[] {
   return (content ?? []).flatMap((part) =>
     part.type === 'content' ? [blockText(part.content)] : [],

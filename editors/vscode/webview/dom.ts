@@ -1,4 +1,4 @@
-// Elements without a framework: the view is small, and nothing of it outlives a hidden panel.
+// Creates DOM elements without a framework: the view is small, and is discarded when the panel is hidden.
 
 type Child = Node | string | undefined | false;
 type Attributes = {
@@ -44,7 +44,7 @@ export function codicon(name: string): HTMLElement {
   return h('span', { class: `codicon codicon-${name}`, 'aria-hidden': 'true' });
 }
 
-/** A button that is only an icon: its name is for the hover and for screen readers. */
+/** A button with only an icon; the title is its hover text and its name for screen readers. */
 export function iconButton(name: string, title: string, click: () => void): HTMLButtonElement {
   return h('button', { class: 'icon', title, 'aria-label': title, click }, codicon(name));
 }

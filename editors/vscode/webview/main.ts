@@ -1,5 +1,5 @@
-// The page of both views, of which each draws its part: takes the extension's messages, keeps a copy of what they say, draws it.
-// Thrown away whenever the panel is hidden; `ready` brings everything back.
+// The page of both views: receives the extension's messages, keeps a copy of the state, and draws the part of its view.
+// VS Code discards the page when the panel is hidden; after `ready` the extension sends everything again.
 
 import type { FromWebview, Snapshot, ToWebview } from '../src/panel/messages';
 import { reduce } from '../src/panel/session';

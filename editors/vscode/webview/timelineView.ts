@@ -1,6 +1,6 @@
-// Draws a timeline: lanes of bars and marks over one axis of time. Owns zoom, pan, hover and the
-// keyboard. Elements are kept from one drawing to the next, so that focus and a screen reader's
-// place stay where they are while the picture moves.
+// Draws a timeline: lanes of bars and marks along one time axis. Handles zoom, pan, hover and the
+// keyboard. Elements are reused when the timeline is redrawn, so that the focus and a screen reader's
+// position do not change.
 
 import {
   type Gap,
@@ -17,18 +17,18 @@ import { assign, h, iconButton, s } from './dom';
 
 const LANE_HEIGHT = 24;
 const AXIS_HEIGHT = 20;
-/** Between the last moment and the right edge. */
+/** The space between the last moment and the right edge, as a share of the visible range. */
 const MARGIN = 0.03;
 const TICK_MS = 500;
-/** Pixels of a time on the axis. */
+/** The width of a time on the axis, in pixels. */
 const CLOCK_WIDTH = 80;
-/** Lanes drawn above and below those in sight, so that a little scrolling finds them there. */
+/** How many lanes are drawn above and below the visible ones, so that scrolling does not show a blank. */
 const SPARE_LANES = 6;
 const SMALLEST_SPAN_MS = 50;
-/** What is seen first of a long story: its end. */
+/** The initial range of a long timeline: its last minutes. */
 const FIRST_VIEW_MS = 15 * 60_000;
 
-/** How long the end of a recording stands before it plays again. */
+/** How long a recording pauses at its end before it plays again. */
 const REST_MS = 4_000;
 
 export class TimelineView {
@@ -43,9 +43,9 @@ export class TimelineView {
   private used = new Set<string>();
   private timeline: Timeline = NOTHING;
   private picture = new Picture(NOTHING);
-  /** When a recording began to play. */
+  /** When the recording started to play. */
   private played = 0;
-  /** What is shown, as the picture folds time; undefined: everything, following the present. */
+  /** The visible time range, with gaps folded; undefined: everything, up to the present. */
   private window: { from: number; to: number } | undefined;
   private frame: number | undefined;
   private focused: string | undefined;
@@ -92,7 +92,7 @@ export class TimelineView {
     }, TICK_MS);
   }
 
-  /** `story` names what is told: another one begins with everything in view. */
+  /** `story` identifies the timeline: for a different one, the visible range is reset. */
   show(timeline: Timeline, story: string): void {
     this.timeline = timeline;
     if (story !== this.story) this.played = Date.now();
@@ -109,7 +109,7 @@ export class TimelineView {
     this.drawSoon();
   }
 
-  /** The present; of a recording, the moment that it shows. */
+  /** The current time; for a recording, the time that it has reached. */
   private now(): number {
     if (!this.timeline.recorded) return Date.now();
     const { start, end = start } = new Picture(this.timeline);
@@ -124,7 +124,7 @@ export class TimelineView {
     });
   }
 
-  /** The first and the last lane that are drawn: what is out of sight costs nothing. */
+  /** The first and the last lane to draw; lanes out of sight are not drawn. */
   private inSight(): [number, number] {
     const { scrollTop, clientHeight } = this.scroller;
     return [
@@ -138,7 +138,7 @@ export class TimelineView {
     const { start, end } = this.picture;
     const last = this.picture.fold(end ?? this.now());
     const whole = Math.max(last - start, 1_000);
-    // The present alone moves a minute's view; of hours the last quarter is enough.
+    // Show everything, but of a timeline of hours only the last quarter of an hour.
     const from = end === undefined && whole > 4 * FIRST_VIEW_MS ? last - FIRST_VIEW_MS : start;
     const shown = Math.max(last - from, 1_000);
     return { from: from - shown * 0.01, to: last + shown * MARGIN };
@@ -156,7 +156,7 @@ export class TimelineView {
       : 'Nothing has run yet.';
     this.empty.hidden = lanes.length > 0 && !this.timeline.recorded;
     this.scroller.hidden = lanes.length === 0;
-    // Only what is shown has a width.
+    // The width is 0 while the view is hidden.
     const { width } = this;
     const now = this.now();
     const x = (at: number) =>
@@ -166,7 +166,7 @@ export class TimelineView {
     this.used = new Set();
     assign(this.svg, { height, viewBox: `0 0 ${width} ${height}`, width: '100%' });
 
-    // The words of a gap stand between the times: no two lie over each other.
+    // Gaps first, so that no time is drawn over the text of a gap.
     const taken = this.drawGaps(gaps, x, height);
     const { lines, step } = this.picture.axis(from, to, width);
     for (const at of lines) {
@@ -174,7 +174,7 @@ export class TimelineView {
       const line = this.get(key, 'line', { class: 'grid' });
       assign(line, { x1: x(at), x2: x(at), y1: AXIS_HEIGHT - 4, y2: height });
       const right = x(at) + CLOCK_WIDTH;
-      // One that the edge would cut is read wrong.
+      // A time that the edge cuts off would be misread.
       if (right > width || taken.some(([a, b]) => x(at) < b && right > a)) continue;
       const text = this.get(`${key}:text`, 'text', { class: 'axis' });
       assign(text, { x: x(at) + 3, y: 13 });
@@ -193,7 +193,7 @@ export class TimelineView {
     }
     const [first, last] = this.inSight();
     for (const [index, lane] of lanes.entries()) {
-      // Whatever has the focus stays: with its element the keyboard's place would be gone.
+      // The focused element stays, because removing it would lose the keyboard focus.
       const held = lane.things.some(({ piece }) => piece.key === this.focused);
       if ((index < first || index > last) && !held) continue;
       const y = rows.get(lane.key) ?? 0;
@@ -212,7 +212,7 @@ export class TimelineView {
     this.rove();
   }
 
-  /** Breaks, each with its length; returns what their words take up of the axis. */
+  /** Draws the gaps, each with its length; returns the parts of the axis that their texts cover. */
   private drawGaps(gaps: Gap[], x: (at: number) => number, height: number): [number, number][] {
     return gaps.map(({ key, start, end, label }) => {
       const [left, right] = [x(start), x(end)];
@@ -235,7 +235,7 @@ export class TimelineView {
     clip: (value: number) => number,
     now: number,
   ): void {
-    // The number of a call that the next one, or the edge, would cut is read wrong; beside a diamond it is seen.
+    // A call number that the next one or the edge cuts off would be misread. Beside a diamond there is room.
     let free = 0;
     const carry = new Set(
       lane.things.map(({ piece }) => (piece.type === 'mark' ? piece.call : undefined)),
@@ -281,7 +281,7 @@ export class TimelineView {
     }
   }
 
-  /** What the colours and signs mean, always in sight: of those that are in the picture. */
+  /** The meaning of the colours and signs that the timeline contains, always visible. */
   private drawLegend(): void {
     const there = new Set(
       this.picture.lanes.flatMap(({ things }) =>
@@ -330,14 +330,14 @@ export class TimelineView {
     if (!element) {
       element = s(tag, { 'data-key': key, ...attributes });
       this.elements.set(key, element);
-      // Lines and breaks lie behind what they part.
+      // Lines and gaps are drawn behind everything else.
       if (tag === 'line' || attributes.class === 'gap') this.svg.prepend(element);
       else this.svg.append(element);
     }
     return element;
   }
 
-  /** Exactly one thing of the picture is in the tab order: the last one that had the focus. */
+  /** Keeps exactly one element in the tab order: the last one that had the focus. */
   private rove(): void {
     const drawn = this.things().filter(({ key }) => this.elements.has(key));
     const current = drawn.find(({ key }) => key === this.focused)?.key ?? drawn[0]?.key;
@@ -347,7 +347,7 @@ export class TimelineView {
     }
   }
 
-  /** What the keyboard goes through: in the order of lanes, and of time within a lane. */
+  /** The elements in keyboard order: by lane, and by time within a lane. */
   private things(): Place[] {
     return this.picture.lanes.flatMap(({ things }, lane) =>
       things
@@ -356,7 +356,7 @@ export class TimelineView {
     );
   }
 
-  /** Brings a thing into sight and gives it the focus. */
+  /** Scrolls to an element and gives it the focus. */
   private focusOn(thing: Place | undefined): void {
     if (!thing) return;
     const top = AXIS_HEIGHT + thing.lane * LANE_HEIGHT;
@@ -500,14 +500,14 @@ export class TimelineView {
   }
 }
 
-/** Something of the picture that can have the focus. */
+/** An element of the timeline that can have the focus. */
 interface Place {
   key: string;
   lane: number;
   at: number;
 }
 
-/** Top and height of a stretch within its lane; those side by side lie one under the other. */
+/** Top and height of a segment within its lane; simultaneous ones are stacked by row. */
 function box(kind: Segment['kind'], row: number): [number, number] {
   switch (kind) {
     case 'turn':
@@ -543,9 +543,9 @@ function spoken(lane: Lane, { piece, from, to }: Thing, now: number): string {
   if (lane.kind === 'task' && piece.label !== lane.label) parts.push(lane.label);
   parts.push(...piece.says);
   if (to === undefined && piece.kind !== 'result') {
-    // Spoken when it gets the focus; to the second it would change under the reader.
+    // In minutes, because a time in seconds would change while a screen reader reads it.
     const minutes = Math.floor((now - from) / 60_000);
-    parts.push(minutes < 1 ? 'goes on' : `goes on for ${minutes} minutes`);
+    parts.push(minutes < 1 ? 'not ended' : `for ${minutes} minutes so far`);
   }
   parts.push(time(from));
   return parts.join(', ');
@@ -559,7 +559,7 @@ function time(at: number): string {
   });
 }
 
-/** As fine as the lines are apart: no two have one name. */
+/** A time with enough digits that no two axis lines have the same text. */
 function clock(at: number, step: number): string {
   const date = new Date(at);
   if (step >= 86_400_000)

@@ -32,7 +32,7 @@ function M.find(configured)
       return { path = vim.fn.exepath(path), source = "vim.g.meanwhile.binary" }
     end
     local what = vim.uv.fs_stat(path) and "is not executable" or "does not exist"
-    return nil, ("`%s` %s: mend `vim.g.meanwhile.binary`, or leave it out"):format(path, what)
+    return nil, ("`%s` %s: correct `vim.g.meanwhile.binary`, or leave it out"):format(path, what)
   end
   local file = debug.getinfo(1, "S").source:sub(2)
   local beside = vim.fs.joinpath(vim.fn.fnamemodify(file, ":p:h:h:h"), "bin", "meanwhile")

@@ -200,7 +200,7 @@ local function run(args)
   elseif lines then
     opts.command = table.concat(lines, "\n")
     if vim.trim(opts.command) == "" then
-      return tell.warn("the range holds no command")
+      return tell.warn("the range contains no command")
     end
     return spawn(opts, open)
   end
@@ -255,7 +255,7 @@ local function drain()
     if #notifications == 0 then
       return tell.info("nothing new")
     end
-    local title = ("%d ended or told something since the last drain"):format(#notifications)
+    local title = ("%d notifications since the last drain"):format(#notifications)
     if result.remaining > 0 then
       title = ("%s, %d more wait"):format(title, result.remaining)
     end

@@ -76,7 +76,7 @@ local function options()
     health.error(problem, "see `:help meanwhile-options`")
   end
   if #problems == 0 then
-    health.ok(vim.g.meanwhile == nil and "none set; the defaults hold" or "all known")
+    health.ok(vim.g.meanwhile == nil and "none set; the defaults apply" or "all known")
   end
 end
 

@@ -83,7 +83,7 @@ function M.fill(workspace, id, done)
       if done then
         done(valid)
       elseif valid == 0 then
-        tell.warn(("no place in the output of %s matches 'errorformat'"):format(format.name(task)))
+        tell.warn(("no line in the output of %s matches 'errorformat'"):format(format.name(task)))
       else
         tell.info(("%d place%s found (:copen)"):format(valid, valid == 1 and "" or "s"))
       end

@@ -116,7 +116,7 @@ function Handle:wait(timeout)
   if self.error then
     return nil, self.error
   elseif not ended then
-    return nil, { code = -32000, message = "it has not ended yet; it goes on" }
+    return nil, { code = -32000, message = "the task has not ended yet; it keeps running" }
   end
   return self.ended
 end

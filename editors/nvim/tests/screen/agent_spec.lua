@@ -140,7 +140,7 @@ text = "As you say."
       "1  Allow\n.*2  Always allow edits in `src`.*3  Reject.*4  Never allow edits in `src`"
     )
     nvim:type("d")
-    nvim:sees("proposed: do takes a part back, ZZ allows this, q: later")
+    nvim:sees("proposed: do undoes a part, ZZ allows this, q: later")
     nvim:eventually("vim.wo.diff and vim.fn.getline('.') == 'ONE'")
     nvim:type("]c")
     nvim:eventually("vim.fn.getline('.') == 'SEVEN'")
@@ -213,7 +213,7 @@ text = "As you say."
     nvim:type("<C-w>k")
     nvim:eventually("vim.bo.filetype == 'meanwhile-question'")
     nvim:type("gg<CR>")
-    nvim:hears("nothing is answered")
+    nvim:hears("not answered")
     nvim:eventually("vim.bo.filetype == 'meanwhile-question'")
     assert.equal("one two three four five six seven", notes())
     nvim:type("1<CR>")

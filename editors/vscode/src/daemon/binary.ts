@@ -80,7 +80,7 @@ async function checked(path: string, origin: Origin, probe: Probe, mend: string)
     version = await probe(path);
   } catch (error) {
     throw new BinaryProblem(
-      `${path} does not tell its version (${(error as Error).message}). ${mend}`,
+      `${path} did not report its version (${(error as Error).message}). ${mend}`,
     );
   }
   const numbers = /^(\d+)\.(\d+)\./.exec(version);

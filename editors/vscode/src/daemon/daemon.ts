@@ -216,7 +216,7 @@ export class Daemon implements vscode.Disposable {
     const cwd = this.folder.uri.fsPath;
     await access(cwd).catch(() => {
       throw new Error(
-        `The folder ${cwd} is not there. Make it again, or take it out of the workspace.`,
+        `The folder ${cwd} does not exist. Create it again, or remove it from the workspace.`,
       );
     });
     const child = spawn(binary.path, ['serve'], {
@@ -301,7 +301,8 @@ export class Daemon implements vscode.Disposable {
     const now = Date.now();
     this.ends = [...this.ends.filter((at) => now - at < FAILING_WITHIN_MS), now];
     if (this.ends.length >= GIVE_UP_AFTER) {
-      const words = this.lastWords.length > 0 ? ` Its last words: ${this.lastWords.join(' ')}` : '';
+      const words =
+        this.lastWords.length > 0 ? ` Its last output: ${this.lastWords.join(' ')}` : '';
       this.fail(
         `The meanwhile daemon of ${this.folder.name} ended ${this.ends.length} times in three minutes, the last time ${how}.${words} Tasks go on. Try again, or set meanwhile.path to another version.`,
       );

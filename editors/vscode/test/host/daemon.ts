@@ -100,7 +100,7 @@ test('another program at meanwhile.path is refused before it is spoken to', asyn
   const here = await folder();
   await setting('path', '/bin/ls');
   await until(() => here.daemon.state.kind === 'failed', 'the failure');
-  await until(() => /does not tell its version/.test(said.at(-1) ?? ''), 'the reason');
+  await until(() => /did not report its version/.test(said.at(-1) ?? ''), 'the reason');
   await setting('path', undefined);
   await until(() => here.daemon.state.kind === 'running', 'the daemon again');
 });
@@ -147,7 +147,7 @@ test('a folder that is gone is named, and not the program', async () => {
   );
   await daemon.start();
   assert.ok(daemon.state.kind === 'failed');
-  assert.match(daemon.state.reason, /^The folder \/nowhere\/project is not there/);
+  assert.match(daemon.state.reason, /^The folder \/nowhere\/project does not exist/);
   await daemon.dispose();
 });
 

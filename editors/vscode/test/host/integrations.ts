@@ -106,7 +106,7 @@ test('a task of tasks.json with `detach` goes on when VS Code ends it', async ()
     () => !vscode.tasks.taskExecutions.some(({ task }) => task.name === 'sleep 307'),
     'VS Code has ended it',
   );
-  // This one is terminated later: once it is stopped, the first would be too, if it were to be.
+  // This terminal is closed later than the first: once its task is stopped, the first would be, too, if it ever were.
   other.execution.terminate();
   assert.equal((await ended(here, other.id)).state, 'stopped');
   assert.equal(here.store.get(detached.id)?.state, 'running');

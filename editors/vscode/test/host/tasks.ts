@@ -198,7 +198,7 @@ test('notifications: failures only, and none at all', async () => {
   assert.match(failures()[0] ?? '', /false # failures exited 1/);
   const off = await during('off');
   await setting('notifications', 'all');
-  // One more end, with notices on again: notices of the others would have come before it.
+  // One more end, with notices on again: if the other ends caused notices, they would appear before this one.
   const last = await runCommand('true # told again');
   await ended(here, last);
   await until(() => off().length > 0, 'the last');

@@ -193,7 +193,7 @@ await test('a turn can be cancelled', async () => {
   await chat().locator('.state', { hasText: 'Working' }).waitFor();
   await say('And then this');
   const waits = chat().locator('.entry.waiting', { hasText: 'And then this' });
-  await waits.filter({ hasText: 'waits for the turn that runs' }).waitFor();
+  await waits.filter({ hasText: 'waits for the running turn' }).waitFor();
   await chat().locator('button[title^="Cancel the turn"]:visible').click();
   await chat().locator('.entry.turn-mark', { hasText: 'Cancelled' }).waitFor();
   await waits.waitFor({ state: 'detached' });
@@ -335,7 +335,7 @@ await test('the parts of a change that a person takes are written, and nothing b
   await line('ONE').waitFor();
   assert.equal(notes(), NOTES, 'nothing is written before');
   await window.page
-    .locator('.editor-actions .action-label[aria-label^="Allow What Stands Here"]')
+    .locator('.editor-actions .action-label[aria-label^="Allow This Version"]')
     .click();
   await said('As you have it.').waitFor();
   assert.equal(notes(), NOTES.replace('one', 'ONE'));

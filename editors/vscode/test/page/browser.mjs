@@ -3,7 +3,7 @@ import { chromium } from 'playwright-core';
 import { CHROMIUM } from '../chromium.mjs';
 
 const TIMEOUT_MS = 20_000;
-/** For a window on a busy machine. */
+/** The timeout for a window on a busy machine. */
 const START_TIMEOUT_MS = 90_000;
 
 export async function launch() {

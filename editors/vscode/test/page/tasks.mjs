@@ -1,6 +1,6 @@
 // Background tasks in the page of a real VS Code, with the package installed as a person would.
 //   usage: node test/page/tasks.mjs X.vsix [PATTERN]
-// Prints a line a test and `N passed, N failed`.
+// Prints one line per test, then `N passed, N failed`.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { availableParallelism, loadavg } from 'node:os';
@@ -34,7 +34,7 @@ const cli = (...args) =>
   });
 const browser = await launch();
 const window = await Window.open(browser, server);
-// The next test would count what a failed one left running.
+// Otherwise the next test would count tasks that a failed test left running.
 const { test: run, end } = runner(pattern, () => cli('stop', '--all'));
 const test = (name, work) => run(window, name, work);
 
@@ -265,7 +265,7 @@ await test('a task of tasks.json survives a reload too', async () => {
     .locator('.quick-input-list .monaco-list-row', { hasText: /server/ })
     .first();
   await until(async () => {
-    // Right after a reload VS Code lists only what it knows by then, and does not update the list.
+    // Right after a reload, VS Code lists only the entries that it knows so far, and does not update the list.
     await window.command('Tasks: Run Task');
     const isThere = await listed.waitFor({ timeout: 3_000 }).then(
       () => true,

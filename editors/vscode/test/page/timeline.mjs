@@ -199,7 +199,7 @@ await test('what goes on grows by itself, and says so', async () => {
   await show(2, (n) => n === 1);
   await bar('t1').hover();
   assert.match(await hover.innerText(), /command 1\nrunning\n.* now, 29m/);
-  assert.match(await bar('t1').getAttribute('aria-label'), /goes on for 29 minutes/);
+  assert.match(await bar('t1').getAttribute('aria-label'), /for 29 minutes so far/);
   const before = (await place('t0')).width;
   await page.clock.runFor(20 * 60_000);
   await until(async () => (await place('t0')).width < before * 0.8, 'time goes on');

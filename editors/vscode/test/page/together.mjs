@@ -1,7 +1,7 @@
 // Both editors on one folder: a real VS Code in its page and a real Neovim beside it, each with a
 // daemon of its own on the same state.
 //   usage: node test/page/together.mjs X.vsix [PATTERN]
-// Prints a line a test and `N passed, N failed`. Needs what `../setup all` installs.
+// Prints one line per test, then `N passed, N failed`. Needs what `../setup all` installs.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { join, resolve } from 'node:path';

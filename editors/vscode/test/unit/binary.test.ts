@@ -68,7 +68,7 @@ test.each([
   [
     'another program',
     { setting: 'other' },
-    /does not tell its version \(it is another program\).*meanwhile\.path/,
+    /did not report its version \(it is another program\).*meanwhile\.path/,
   ],
   [
     'an old one',

@@ -341,7 +341,7 @@ function Chat:keep_draft()
   local ok, problem = write(draft, lines)
   if not ok then
     local why = format.one_line(tostring(problem))
-    tell.warn(("what was written and not sent is lost, %s: %s"):format(draft, why))
+    tell.warn(("the unsent text is lost, %s: %s"):format(draft, why))
   end
 end
 

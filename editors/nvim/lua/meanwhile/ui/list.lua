@@ -350,7 +350,7 @@ function List:map()
   local both = { "n", "x" }
   view.map(self.buf, "Tasks", self, {
     { { "<CR>", "o" }, "each", "open the output", "open" },
-    { "x", "each", "stop, with all it started", "stop", mode = both },
+    { "x", "each", "stop, with all its processes", "stop", mode = both },
     { "r", "each", "run again (stops it first)", "restart", mode = both },
     { "Q", "each", "fill the quickfix list", "quickfix" },
     { { "K", "i" }, "each", "show details", "details" },

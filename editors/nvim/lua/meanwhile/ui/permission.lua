@@ -113,7 +113,7 @@ end
 local function look(ask)
   local change = review.of(ask.params)
   if not change then
-    return tell.info("this is not a change of a file: a number and <CR> answer")
+    return tell.info("this is not a change to a file: answer with a number and <CR>")
   end
   -- If the person has unloaded the diff, open it again with the original proposal.
   if ask.review and not view.whole(ask.review.proposed) then
@@ -168,7 +168,7 @@ local function show(ask, above)
     if option >= 0 then
       return choose(ask, ask.params.options[option + 1])
     end
-    tell.info("nothing is answered: choose a line below")
+    tell.info("not answered: choose a line below")
   end
   local function later()
     close(ask)
@@ -181,7 +181,7 @@ local function show(ask, above)
       function()
         look(ask)
       end,
-      "look at the change, and take a part of it",
+      "look at the change, and allow a part of it",
     },
     { "q", later, "decide later" },
   }
@@ -200,7 +200,7 @@ local function show(ask, above)
   local number = #M.waiting(ask.params.sessionId)
   local more = number > 1 and (" (1 of %d)"):format(number) or ""
   local diff = review.of(ask.params) and ", d shows the change" or ""
-  view.bar(buf, "the agent asks" .. more .. ": a number and <CR> answer" .. diff)
+  view.bar(buf, "the agent asks" .. more .. ": answer with a number and <CR>" .. diff)
 end
 
 --- Shows the next question, if the chat is visible.

@@ -109,10 +109,10 @@ function M.new(change, allow)
   view.map(self.was, "A change", self, { back }, { close = false })
   view.map(self.proposed, "A proposed change", self, {
     back,
-    { "ZZ", allow, "allow what stands here" },
-    { "do", false, "take the part under the cursor back" },
+    { "ZZ", allow, "allow this version" },
+    { "do", false, "undo the part under the cursor" },
     { "]c", false, "to the next part" },
-    { "[c", false, "to the one before" },
+    { "[c", false, "to the previous part" },
   }, { close = false, help = { "g?" } })
   return self
 end
@@ -148,8 +148,8 @@ function Review:show()
   vim.cmd("rightbelow " .. side .. "sbuffer " .. self.proposed)
   local name = vim.fn.fnamemodify(self.change.path, ":~:.")
   local bars = {
-    [self.was] = name .. (self.change.oldText and ", as it is" or ", which is not there yet"),
-    [self.proposed] = "proposed: do takes a part back, ZZ allows this, q: later",
+    [self.was] = name .. (self.change.oldText and ", as it is" or ", which does not exist yet"),
+    [self.proposed] = "proposed: do undoes a part, ZZ allows this, q: later",
   }
   for _, one in ipairs(vim.api.nvim_tabpage_list_wins(0)) do
     vim.api.nvim_win_call(one, vim.cmd.diffthis)

@@ -213,14 +213,14 @@ end
 function Timeline:map()
   view.map(self.buf, "Timeline", self, {
     { "<CR>", "open_task", "open the output of a task" },
-    { { "K", "i" }, "details", "say what is under the cursor" },
+    { { "K", "i" }, "details", "describe what is under the cursor" },
     { { "+", "zi" }, "zoom", "zoom in, around the cursor", 0.5 },
     { { "-", "zo" }, "zoom", "zoom out", 2 },
     { { "=", "z0" }, "whole", "show all of it, and follow" },
     { "H", "pan", "earlier", -0.25 },
     { "L", "pan", "later", 0.25 },
     { "]]", "jump", "to the next call of the model", 1 },
-    { "[[", "jump", "to the call before", -1 },
+    { "[[", "jump", "to the previous call", -1 },
     { "s", "choose", "choose a session" },
   })
 end
