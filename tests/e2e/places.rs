@@ -320,7 +320,7 @@ fn a_different_store_that_answers_loses_no_task() {
     place.reachable(true);
     let contact = eventually("another store is seen", || {
         let contact = daemon.check(&id).get("contact").cloned()?;
-        contact["reason"].as_str()?.contains("another store").then_some(contact)
+        contact["reason"].as_str()?.contains("a different store").then_some(contact)
     });
     assert_eq!(daemon.check(&id)["state"], "running", "{contact}");
     place.reachable(false);

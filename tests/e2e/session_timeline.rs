@@ -72,7 +72,7 @@ fn pieces_that_are_pushed_make_the_picture_that_is_asked_for() {
     let says = segment["says"].to_string();
     assert!(says.contains("exited 3 after"), "{says}");
     assert!(says.contains("ended while the agent was idle, woke the agent with call 3"), "{says}");
-    assert_eq!(live["enters:3"]["label"], "Call 3 takes in 1 result");
+    assert_eq!(live["enters:3"]["label"], "Call 3 receives 1 result");
     assert_eq!(live["call:3"]["call"], 3);
     let lanes = ["agent", "queue", &task];
     assert!(lanes.iter().all(|lane| live[*lane]["type"] == "lane"), "{live:?}");

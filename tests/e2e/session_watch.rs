@@ -259,7 +259,7 @@ fn a_watch_begins_once_and_ends_when_it_is_told_to() {
     assert!(why.contains("is open on this connection"), "{why}");
     assert!(refused(&viewer, "session/unwatch").contains("is not watched"));
     watch(&viewer, &chat.id);
-    assert!(refused(&viewer, "session/watch").contains("watched on this connection already"));
+    assert!(refused(&viewer, "session/watch").contains("already watched on this connection"));
     let unknown = viewer.refused(-32602, "session/watch", json!({ "sessionId": "nope" }));
     assert!(unknown.message.contains("no session `nope`"), "{}", unknown.message);
     assert_eq!(chat.prompt("1"), "end_turn");

@@ -31,7 +31,7 @@ fn fill(lab: &Lab) {
 fn files_are_found_by_name_newest_first() {
     lab(async |lab| {
         fill(lab);
-        let none = "no file matches; what .gitignore excludes was left out";
+        let none = "no file matches; files that .gitignore excludes were left out";
         for (input, expected) in [
             (json!({"pattern": "*.rs"}), "src/deep/mid.rs\nsrc/old.rs"),
             (json!({"pattern": "**/*.rs"}), "src/deep/mid.rs\nsrc/old.rs"),
@@ -86,7 +86,7 @@ fn what_a_rule_holds_back_is_left_out_and_said_to_be() {
                 json!({"pattern": "needle", "path": "src"}),
                 vec![at("src/old.rs"), at("src/deep")],
                 format!(
-                    "nothing matches; binary files and what .gitignore excludes were left out\n{note}"
+                    "nothing matches; binary files and files that .gitignore excludes were left out\n{note}"
                 ),
             ),
             (
@@ -108,7 +108,7 @@ fn what_a_rule_holds_back_is_left_out_and_said_to_be() {
                 "glob",
                 json!({"pattern": "*.rs"}),
                 vec![at("src")],
-                format!("no file matches; what .gitignore excludes was left out\n{note}"),
+                format!("no file matches; files that .gitignore excludes were left out\n{note}"),
             ),
             // A prefix of a name is another file's name, and matches nothing here.
             (
@@ -130,7 +130,7 @@ fn what_a_rule_holds_back_is_left_out_and_said_to_be() {
 fn lines_are_found_by_what_they_say() {
     lab(async |lab| {
         fill(lab);
-        let none = "nothing matches; binary files and what .gitignore excludes were left out";
+        let none = "nothing matches; binary files and files that .gitignore excludes were left out";
         let check = async |input: Value, expected: &str| {
             assert_eq!(lab.ok("grep", input.clone()).await, expected, "{input}");
         };

@@ -80,7 +80,9 @@ pub(crate) async fn named(background: &Background, name: &str) -> Result<String,
     let strays = Session::strays(background, 1).await.map_err(refused)?;
     Err(none.advise(strays.first().map(|stray| {
         let (id, from) = (stray.id.as_str(), stray.workspace.display());
-        format!("`meanwhile chat --resume {id}` resumes the one of `{from}`, which is gone")
+        format!(
+            "`meanwhile chat --resume {id}` resumes the one of `{from}`, which no longer exists"
+        )
     })))
 }
 

@@ -310,14 +310,16 @@ pub(super) fn place(
         (true, true, None) => PlaceKind::Slurm(slurm),
         (true, ..) => {
             return bad(
-                "a place of kind \"slurm\" has no `command` and no `via`; a place whose `via` is another \
-                        one needs no `kind`: that one has it",
+                "a place of kind \"slurm\" has no `command` and no `via`; for a place that is reached `via` \
+                        another one, leave out `kind`",
             );
         }
         (false, ..) if is_set => {
-            return bad("`shared` and `options` are of a place of kind \"slurm\"");
+            return bad("`shared` and `options` belong to a place of kind \"slurm\"");
         }
-        (false, false, Some(_)) => return bad("it has `command` and `via`: expected one of them"),
+        (false, false, Some(_)) => {
+            return bad("it has `command` and `via`: expected only one of them");
+        }
         (false, true, Some(via)) => PlaceKind::Via(via),
         (false, false, None) => PlaceKind::Command(command),
         (false, true, None) => {
@@ -430,8 +432,8 @@ mod tests {
             "kind = \"slurm\"\noptions = [\"--array=1-3\"]",
             "`places.gpu.options`: `--array=1-3`",
         );
-        refused("command = [\"ssh\"]\nvia = \"login\"", "expected one of them");
-        refused("command = [\"ssh\"]\nshared = \"/s\"", "are of a place of kind \"slurm\"");
+        refused("command = [\"ssh\"]\nvia = \"login\"", "expected only one of them");
+        refused("command = [\"ssh\"]\nshared = \"/s\"", "belong to a place of kind \"slurm\"");
     }
 
     #[test]

@@ -50,7 +50,7 @@ end
 --- call 3 starts at 8 with the result of the tests, the turn ends, the build's end wakes the agent at 12.
 local function session()
   local enters =
-    { type = "mark", lane = "agent", kind = "enters", label = "Call 3 takes in 1 result" }
+    { type = "mark", lane = "agent", kind = "enters", label = "Call 3 receives 1 result" }
   local function mark(seconds, call)
     local more =
       { key = "enters:" .. call, at = at(seconds), call = call, says = { "pytest -q: exit 1" } }
@@ -210,7 +210,7 @@ describe("the lanes", function()
     assert.same({ "Model call 1", "  2.0s", "background_run: make" }, says(1, 1))
     assert.same({
       "Model call 3",
-      "Call 3 takes in 1 result",
+      "Call 3 receives 1 result",
       "  pytest -q: exit 1",
     }, says(1, 8.5))
   end)

@@ -172,7 +172,7 @@ await test('a result wakes the agent, stands out, and has its drain point', asyn
   assert.ok(!(await background.innerText()).includes('No human input'), 'that is for the model');
   await said('The build has failed with 3.').waitFor();
   await timeline().locator('rect.span.task.failed[aria-label*="compiling"]').waitFor();
-  await timeline().locator('path.mark.enters[aria-label*="takes in 1 result"]').waitFor();
+  await timeline().locator('path.mark.enters[aria-label*="receives 1 result"]').waitFor();
   assert.equal(await timeline().locator('rect.span.result[aria-label*="compiling"]').count(), 1);
   await until(async () => (await timeline().locator('path.arrow.entered').count()) >= 1, 'its way');
 });
@@ -205,7 +205,7 @@ const whole = async () => {
   await said('The build has failed with 3.').waitFor();
   assert.equal(await chat().locator('.entry.background').count(), 1);
   assert.equal(await chat().locator('.entry.user').count(), 3);
-  await timeline().locator('path.mark.enters[aria-label*="takes in 1 result"]').waitFor();
+  await timeline().locator('path.mark.enters[aria-label*="receives 1 result"]').waitFor();
 };
 
 await test('after a daemon was killed the session is back', async () => {
@@ -253,7 +253,7 @@ await test('a second window watches the session, and goes on with it once it is 
   await select.selectOption(await select.locator('option').nth(2).getAttribute('value'));
   const state = other.chat().locator('.state');
   await state.filter({ hasText: /Process \d+ has this session open/ }).waitFor();
-  await other.timeline().locator('path.mark.enters[aria-label*="takes in 1 result"]').waitFor();
+  await other.timeline().locator('path.mark.enters[aria-label*="receives 1 result"]').waitFor();
   assert.ok(await other.chat().locator('textarea').isDisabled());
   await say('And then this');
   await other.chat().locator('.entry.user', { hasText: 'And then this' }).nth(1).waitFor();

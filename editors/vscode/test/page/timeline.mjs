@@ -223,7 +223,7 @@ const story = [
     lane: 'agent',
     kind: 'enters',
     at: at(3_610_000),
-    label: 'Call 4 takes in 1 result',
+    label: 'Call 4 receives 1 result',
     says: [],
   },
   { type: 'arrow', key: 'entered:a', from: 'queue', to: 'agent', at: at(3_610_000), taskId: 'a' },

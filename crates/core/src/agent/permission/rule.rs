@@ -139,12 +139,12 @@ pub enum BadRule {
         name: String,
     },
     /// The words after the tool cannot be parsed.
-    #[error("`{0}`: expected the words a command begins with, their quotes closed, on one line")]
+    #[error("`{0}`: expected the first words of a command, with closed quotes, on one line")]
     Words(String),
     /// There is a star instead of words.
     #[error(
-        "`{0}` ends in a star: expected the words a command begins with; whatever follows them is \
-        covered without it"
+        "`{0}` ends in a star: expected the first words of a command; whatever follows them is \
+        covered without a star"
     )]
     Star(String),
     /// There is a path or a command for a tool that takes neither.
@@ -309,9 +309,9 @@ mod tests {
             ("allow", "a rule without a tool: expected `*`, `read`, `write`, `bash`"),
             ("allow shell ls", "unknown tool `shell`: expected `*`"),
             ("allow git status", "unknown tool `git`: expected"),
-            ("allow bash git 'status", "`git 'status`: expected the words a command begins with"),
-            ("allow bash git\nrm", "`git\\nrm`: expected the words"),
-            ("allow bash # all", "`# all`: expected the words"),
+            ("allow bash git 'status", "`git 'status`: expected the first words of a command"),
+            ("allow bash git\nrm", "`git\\nrm`: expected the first words"),
+            ("allow bash # all", "`# all`: expected the first words"),
             ("allow bash npm run *", "`npm run *` ends in a star"),
             ("allow bash npm run:*", "`npm run:*` ends in a star"),
             ("allow bash@", "unknown tool `bash@`"),

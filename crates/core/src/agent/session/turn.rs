@@ -449,7 +449,7 @@ impl Work {
     async fn end_capped(&mut self, calls: &[crate::agent::ToolCall], limit: u32) -> TurnEnd {
         let text = format!(
             "The turn was ended: it made {limit} model calls, which is the limit \
-             (`calls_per_turn`). A prompt of the person goes on."
+             (`calls_per_turn`). The person's next prompt continues."
         );
         let results = calls.iter().map(|call| crate::agent::ToolResult {
             call_id: call.id.clone(),

@@ -329,7 +329,7 @@ impl Timeline {
         says.extend(self.spawned.get(&id).map(|call| format!("started by call {call}")));
         let said = way.map(|way| match entered {
             Some((_, DeliveredBy::Wait)) => format!("{}: the agent waited for it", way.words()),
-            Some((_, DeliveredBy::Check)) => format!("{}: the agent looked at it", way.words()),
+            Some((_, DeliveredBy::Check)) => format!("{}: the agent checked it", way.words()),
             Some((_, DeliveredBy::Drain)) | None => way.words(),
         });
         says.extend(said.clone());
@@ -468,7 +468,7 @@ impl Timeline {
             lane: AGENT.to_owned(),
             kind: MarkKind::Enters,
             at,
-            label: format!("Call {call} takes in {} {results}", says.len()),
+            label: format!("Call {call} receives {} {results}", says.len()),
             says,
             call: Some(call),
         }));

@@ -200,7 +200,7 @@ fn glob_now(glob: &Glob, room: usize, gone: &Gone) -> Result<String, String> {
     }
     let held = if is_held_back(&glob.except) { HELD } else { "" };
     if found.is_empty() {
-        return Ok(format!("no file matches; what .gitignore excludes was left out{held}"));
+        return Ok(format!("no file matches; files that .gitignore excludes were left out{held}"));
     }
     found.sort_unstable();
     let mut text = String::new();
@@ -307,7 +307,7 @@ fn grep_now(grep: &Grep, room: usize, gone: &Gone) -> Result<String, String> {
     let held = if keys_left_out || is_held_back(&grep.except) { HELD } else { "" };
     if found == 0 && hits.text.is_empty() {
         return Ok(format!(
-            "nothing matches; binary files and what .gitignore excludes were left out{held}"
+            "nothing matches; binary files and files that .gitignore excludes were left out{held}"
         ));
     }
     let mut text = hits.text;

@@ -388,7 +388,7 @@ impl Toolbox {
             )),
             Ok(Err(error)) => Err(self.said(error)),
             Err(_) => Err(format!(
-                "task {id} has not read all of it within {} s; it may have got a part. \
+                "task {id} has not read all of it within {} s; it may have read a part. \
                  check_background shows what it does",
                 WRITE_PATIENCE.as_secs()
             )),

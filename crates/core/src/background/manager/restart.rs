@@ -99,8 +99,8 @@ fn again(kept: Kept, given: BTreeMap<String, Option<String>>) -> Result<Spec, Er
         return Err(Error::Invalid {
             field: "env".to_owned(),
             message: format!(
-                "the spawn set {}, and keys of models are not stored; expected here again, or null \
-                 to start without",
+                "the spawn set {}, which is not stored because it is an API key; pass it again, or null to \
+                 start without it",
                 names.join(", ")
             ),
         });

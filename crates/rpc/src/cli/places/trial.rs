@@ -163,7 +163,9 @@ pub(crate) fn copy(way: &[String]) -> Result<String, String> {
          ./{there}.new --version; mv {there}.new {there}",
         arch = std::env::consts::ARCH,
     );
-    let [program, arguments @ ..] = way else { return Err("the command has no way".to_owned()) };
+    let [program, arguments @ ..] = way else {
+        return Err("the command names no program".to_owned());
+    };
     let done = Command::new(program)
         .args(arguments)
         .arg("sh")

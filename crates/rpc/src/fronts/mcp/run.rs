@@ -207,8 +207,8 @@ async fn held(
                 && !tokio::task::spawn_blocking(confine::has_mounts).await.unwrap_or_default()
             {
                 return Err(format!(
-                    "not started: this session may not write {}, and this machine gives no mount \
-                     namespace that would keep a task from it (`meanwhile doctor`). Run the command with \
+                    "not started: this session may not write {}, and this machine has no mount \
+                     namespaces that would prevent a task from it (`meanwhile doctor`). Run the command with \
                      your own shell tool",
                     first.display()
                 ));
@@ -470,7 +470,7 @@ fn said(error: Error) -> Refused {
     let advice = hint::core(&error);
     match error {
         Error::UnknownTask(id) => {
-            format!("there is no task {id} here; `list` names those there are")
+            format!("there is no task {id} here; `list` names the tasks")
         }
         Error::Invalid { field, message } => format!("`{field}`: {message}"),
         other @ (Error::SpawnFailed { .. }

@@ -140,7 +140,7 @@ fn of_profile(profile: &Value, workspace: &Path) -> Result<Sandbox, String> {
             let mode = if written > read { Mode::Work } else { Mode::Look };
             Ok(held(mode, network, hidden, sealed))
         }
-        (Some(_) | None, _) => Err(unknown("its profile does not say what it may touch")),
+        (Some(_) | None, _) => Err(unknown("its profile does not say what it may access")),
     }
 }
 

@@ -179,7 +179,7 @@ fn a_session_is_the_agent_the_queue_and_its_tasks() {
             "ended:aaaaaaaa at 10: aaaaaaaa -> queue",
             "call:3 [12-14] Call row 0 in agent",
             "entered:aaaaaaaa at 12: queue -> agent",
-            "enters:3 at 12: Call 3 takes in 1 result",
+            "enters:3 at 12: Call 3 receives 1 result",
         ]
     );
     let tokens = "1 204 tokens in (1 000 cached), 5 out, $0.0010";
@@ -191,7 +191,7 @@ fn a_session_is_the_agent_the_queue_and_its_tasks() {
     let words = ["run a", "exited 1 after 8.0s", "started by call 1", way];
     assert_eq!(says(&timeline, "task:aaaaaaaa"), words);
     assert_eq!(says(&timeline, "result:aaaaaaaa"), ["Result of run a", way]);
-    assert_eq!(says(&timeline, "enters:3"), ["Call 3 takes in 1 result", "run a: exit 1"]);
+    assert_eq!(says(&timeline, "enters:3"), ["Call 3 receives 1 result", "run a: exit 1"]);
 }
 
 #[test]
