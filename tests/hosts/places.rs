@@ -39,10 +39,10 @@ fn a_task_at_a_place_is_listed_run_and_told() {
     assert!(refused.contains("bash rm"), "{refused}");
     let refused = client.refused("background_run", json!({"command": "true", "on": "moon"}));
     assert!(refused.contains("unknown place `moon`"), "{refused}");
-    // Only a batch system gives resources.
+    // Only a batch system provides resources.
     let asked = json!({"command": "true", "on": "there", "gpus": 1});
     let refused = client.refused("background_run", asked);
-    assert!(refused.contains("only a batch system gives resources"), "{refused}");
+    assert!(refused.contains("only a batch system provides resources"), "{refused}");
 }
 
 #[test]
