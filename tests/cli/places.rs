@@ -1,5 +1,8 @@
 //! The agent with a place: another store on this machine, in the role of one behind ssh.
 
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
 use crate::harness::Store;
 
 /// Configures a place called `there`.
@@ -43,4 +46,20 @@ fn an_agent_runs_a_command_at_a_place_that_a_rule_names_and_hears_of_it() {
     assert_eq!(told.code, Some(0), "{}", told.stderr);
     assert!(told.text().ends_with("It has run.\n"), "{}", told.text());
     assert!(ran.exists());
+}
+
+#[test]
+fn a_courier_is_the_first_process_of_a_store() {
+    let store = Store::new();
+    set_up(&store, "");
+    assert!(!store.state().exists());
+    store.ok(&["courier", "there"]);
+    let end = Instant::now() + Duration::from_secs(60);
+    let bells = || std::fs::read_dir(store.state().join("bells")).map_or(0, Iterator::count);
+    while bells() == 0 {
+        assert!(Instant::now() < end, "the courier has no doorbell");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let mode = std::fs::metadata(store.state()).expect("it exists").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
 }

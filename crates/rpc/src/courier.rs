@@ -15,9 +15,9 @@ mod tasks;
 mod told;
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -83,7 +83,10 @@ enum What {
 pub(crate) fn run(state: &Path, name: &str, settings: Settings, stay: bool) -> io::Result<()> {
     if !stay {
         let folder = place::folder(state, name);
-        fs::create_dir_all(&folder)?;
+        // `place add` may be the first command that uses this store.
+        for folder in [&folder, &state.join(layout::BELLS)] {
+            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        }
         let log = folder.join(place::LOG);
         let log = OpenOptions::new().append(true).create(true).mode(0o600).open(log)?;
         if log.metadata()?.len() > LOG_BYTES {
