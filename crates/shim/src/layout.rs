@@ -55,6 +55,8 @@ pub const BIN: &str = "bin";
 pub const SHIM: &str = "meanwhile-shim";
 /// In a task's folder: what to run.
 pub const SPEC: &str = "spec";
+/// In the folder of a task that has ended: its spec without keys, while it is written.
+pub const NEW_SPEC: &str = "spec.new";
 /// In a task's folder: the record and the log.
 pub const RECORD: &str = "record";
 /// In a task's folder: the FIFO of orders to its shim.
@@ -102,7 +104,7 @@ pub fn workspace_hash(workspace: &Path) -> u64 {
 /// stopped at the first file that the other has removed, the rest would stay.
 pub fn remove_folder(folder: &Path) {
     temporary::remove(folder);
-    for name in [CTL, STDIN, LINE, RECORD, SPEC, PLAN] {
+    for name in [CTL, STDIN, LINE, RECORD, SPEC, NEW_SPEC, PLAN] {
         let _ = fs::remove_file(folder.join(name));
     }
     let _ = fs::remove_dir(folder);

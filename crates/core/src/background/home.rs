@@ -254,15 +254,18 @@ impl Home {
         let (from, to) = (folder.join(layout::SPEC), self.kept_spec(id));
         let Ok(bytes) = layout::read_spec(&from) else { return };
         let is_key = |name: &OsStr| secret_variables().any(|secret| name == secret);
-        let _ = match spec::without_keys(&bytes, is_key) {
-            None => fs::rename(from, to),
-            Some(bytes) => OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(to)
-                .and_then(|mut file| file.write_all(&bytes)),
+        let Some(bytes) = spec::without_keys(&bytes, is_key) else {
+            let _ = fs::rename(from, to);
+            return;
         };
+        // Renamed, so that a restart never reads the first part of it. A crash may have left the file.
+        let new = folder.join(layout::NEW_SPEC);
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let _ = options
+            .open(&new)
+            .and_then(|mut file| file.write_all(&bytes))
+            .and_then(|()| fs::rename(&new, to));
     }
 
     /// Opens the record and log of a task, live or ended.

@@ -1,12 +1,12 @@
-//! A place that is a Slurm cluster: what a `meanwhile serve` is at another machine, this is for the courier of such
-//! a place. It takes the same requests and sends the same notifications, so the courier knows no engine.
+//! The engine for a place that is a Slurm cluster. To the courier it stands for the `meanwhile serve` of another
+//! machine: it takes the same requests and sends the same notifications, so the courier does not treat Slurm apart.
 //!
-//! What it knows of a task is in the folder that this machine shares with the nodes, and in what Slurm reports, so a
-//! courier that is started after a kill asks for it again. A task is taken once its folder is there; it is submitted
-//! after that, once: a job that may have been submitted before is searched by its name.
+//! Everything the engine knows about a task is in the folder that this machine shares with the nodes or in Slurm's
+//! reports, so a courier that starts after a kill reads it again. The spawn is answered once the task's folder
+//! exists; after that the engine submits the job, once: before it submits again, it searches for a job of that name.
 //!
-//! The engine has a thread of its own, which does everything that touches the shared directory, one after the other.
-//! A file server that does not answer holds this thread in the kernel, and the courier reports that.
+//! One thread does everything that touches the shared directory, one access after the other. A file server that does
+//! not answer holds this thread in the kernel, and the courier reports that.
 
 mod asking;
 mod commands;
@@ -40,23 +40,24 @@ use self::words::Row;
 use super::link::News;
 use crate::peer::message::{Id, Message};
 
-/// What the engine is called on the wire.
+/// The engine's name in the protocol.
 const NAME: &str = "slurm";
-/// Between two looks at the records of tasks: each is looked at so often, and no more than [`LOOKS`] at once.
+/// The interval at which the records of tasks are read, at most [`LOOKS`] of them at once.
 const ROUND: Duration = Duration::from_millis(250);
-/// Records that are looked at in a round.
+/// The most records that are read in one round.
 const LOOKS: usize = 25;
-/// Between two attempts to hand a task in, or to carry out an order.
+/// The interval between two attempts to submit a task or to carry out an order.
 const RETRY: Duration = Duration::from_secs(5);
-/// Milliseconds after which what a node has written is seen here.
+/// Milliseconds after which a write on a node is visible on this host.
 const SEEN_MS: i64 = 5_000;
-/// Bytes of output that are sent at once.
+/// The most bytes of output in one message.
 const PUSH_BYTES: u64 = 256 << 10;
-/// How long the shared directory has for one answer: less than the courier gives the whole engine.
+/// The timeout of one access to the shared directory: shorter than the courier's timeout for the whole engine.
 const PATIENCE: Duration = Duration::from_secs(25);
-/// Into how many rounds that time is divided. Rounds are counted, because a process that was stopped sees time pass.
+/// The rounds in that timeout. Rounds are counted instead of time, because time also passes while this process is
+/// stopped.
 const PATIENCE_ROUNDS: u32 = 25;
-/// Engines that may be in this process: each attempt to reach a file server that does not answer holds one thread.
+/// The most engines in this process: each attempt to reach a file server that does not answer occupies one thread.
 const THREADS_MOST: usize = 4;
 
 /// Codes of refusals (docs/protocol.md, "Errors").

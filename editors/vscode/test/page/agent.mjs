@@ -7,7 +7,7 @@ import { join, resolve } from 'node:path';
 import { startServer } from '../server.mjs';
 import { launch, Window } from './browser.mjs';
 import { daemons, running } from './processes.mjs';
-import { runner, until } from './runner.mjs';
+import { hasCount, runner, until } from './runner.mjs';
 
 const [vsix = 'meanwhile-linux-x64.vsix', pattern = ''] = process.argv.slice(2);
 
@@ -135,11 +135,11 @@ await test('a prompt, a question of permission, a task in the background', async
   assert.ok(!existsSync(join(server.workspace, 'began')), 'nothing is done before the answer');
   await ask.locator('button.primary[data-kind=allow_once]').click();
   await said('It runs; you hear of its end.').waitFor();
-  assert.equal(await chat().locator('.ask').count(), 0);
+  await hasCount(chat().locator('.ask'), 0);
   await chat()
     .locator('.entry.tool .says', { hasText: /^exited 0 after/ })
     .waitFor();
-  assert.equal(await chat().locator('.agent-text strong', { hasText: 'the build' }).count(), 1);
+  await hasCount(chat().locator('.agent-text strong', { hasText: 'the build' }), 1);
   await chat().locator('.entry.tool .badge', { hasText: 'in the background' }).waitFor();
   await chat().locator('.state', { hasText: '1 task runs in the background' }).waitFor();
 });
@@ -168,12 +168,12 @@ await test('a result wakes the agent, stands out, and has its drain point', asyn
   const background = chat().locator('.entry.background');
   await background.waitFor();
   const woken = /background result entered here.*exited 3 after.*idle, woke the agent with call/s;
-  assert.match(await background.innerText(), woken);
+  await background.filter({ hasText: woken }).waitFor();
   assert.ok(!(await background.innerText()).includes('No human input'), 'that is for the model');
   await said('The build has failed with 3.').waitFor();
   await timeline().locator('rect.span.task.failed[aria-label*="compiling"]').waitFor();
   await timeline().locator('path.mark.enters[aria-label*="receives 1 result"]').waitFor();
-  assert.equal(await timeline().locator('rect.span.result[aria-label*="compiling"]').count(), 1);
+  await hasCount(timeline().locator('rect.span.result[aria-label*="compiling"]'), 1);
   await until(async () => (await timeline().locator('path.arrow.entered').count()) >= 1, 'its way');
 });
 
@@ -203,8 +203,8 @@ await test('a turn can be cancelled', async () => {
 const whole = async () => {
   await show();
   await said('The build has failed with 3.').waitFor();
-  assert.equal(await chat().locator('.entry.background').count(), 1);
-  assert.equal(await chat().locator('.entry.user').count(), 3);
+  await hasCount(chat().locator('.entry.background'), 1);
+  await hasCount(chat().locator('.entry.user'), 3);
   await timeline().locator('path.mark.enters[aria-label*="receives 1 result"]').waitFor();
 };
 
@@ -237,7 +237,7 @@ await test('a past session is chosen from the list, and all tasks are another st
   const select = chat().locator('select[aria-label=Session]');
   await select.selectOption('all');
   await chat().locator('.entry.user').first().waitFor({ state: 'detached' });
-  assert.equal(await timeline().locator('rect.span.call').count(), 0);
+  await hasCount(timeline().locator('rect.span.call'), 0);
   const session = select.locator('option').nth(2);
   await select.selectOption(await session.getAttribute('value'));
   await whole();
@@ -254,7 +254,7 @@ await test('a second window watches the session, and goes on with it once it is 
   const state = other.chat().locator('.state');
   await state.filter({ hasText: /Process \d+ has this session open/ }).waitFor();
   await other.timeline().locator('path.mark.enters[aria-label*="receives 1 result"]').waitFor();
-  assert.ok(await other.chat().locator('textarea').isDisabled());
+  await other.chat().locator('textarea:disabled').waitFor();
   await say('And then this');
   await other.chat().locator('.entry.user', { hasText: 'And then this' }).nth(1).waitFor();
   await until(async () => (await said('That, then.').count()) === 2, 'the answer here');

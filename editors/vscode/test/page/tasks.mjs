@@ -9,7 +9,7 @@ import { startServer } from '../server.mjs';
 import { launch, Window } from './browser.mjs';
 import { connect } from './client.mjs';
 import { daemons, parentOf, running } from './processes.mjs';
-import { runner, until } from './runner.mjs';
+import { hasCount, runner, until } from './runner.mjs';
 
 const [vsix = 'meanwhile-linux-x64.vsix', pattern = ''] = process.argv.slice(2);
 /** The pause that a person notices as a hang; longer on a busy machine. */
@@ -59,7 +59,7 @@ await test('a command is run, shows in the list and the status bar, and is told 
   await until(async () => (await window.statusText()) !== '', 'the status bar counts the failure');
   await window.showTasks();
   await until(async () => (await window.statusText()) === '', 'idle, it says nothing');
-  assert.match(await window.row('echo one').innerText(), /exit 7/);
+  await window.row('echo one').filter({ hasText: 'exit 7' }).waitFor();
 });
 
 await test('its progress is shown by the list and by the status bar', async () => {
@@ -234,7 +234,7 @@ await test('a daemon killed with SIGKILL is back, and the list with it', async (
   const [old] = daemons(server);
   process.kill(old.pid, 'SIGKILL');
   await until(() => daemons(server).some(({ pid }) => pid !== old.pid), 'another daemon');
-  assert.match(await window.row('sleep 402').innerText(), /sleep 402/);
+  await window.row('sleep 402').waitFor();
   await window.act('sleep 402', 'Stop');
   await window
     .tree()
@@ -310,19 +310,18 @@ await test('the panel draws a lane for each task, and is rebuilt after it was hi
   const bar = window.timeline().locator('rect.span.task.running[aria-label*="sleep 407"]');
   await bar.waitFor();
   const tasks = JSON.parse(cli('ps', '--all', '--json')).tasks.length;
-  const lanes = await window.timeline().locator('.label.task').count();
-  assert.equal(lanes, tasks);
+  await hasCount(window.timeline().locator('.label.task'), tasks);
   await bar.focus();
   await window.timeline().locator('.hover', { hasText: 'sleep 407' }).waitFor();
   await window.page.keyboard.press('Home');
   const focused = await window.timeline().locator(':focus').getAttribute('aria-label');
-  assert.ok(lanes === 1 || !/sleep 407/.test(focused ?? ''), 'the first thing has the focus');
+  assert.ok(tasks === 1 || !/sleep 407/.test(focused ?? ''), 'the first thing has the focus');
   await window.page.keyboard.press('End');
   await window.page.keyboard.press('Enter');
   await window.page.locator('.terminal-wrapper.active:visible').waitFor();
   await window.showTimeline();
   await bar.waitFor();
-  assert.equal(await window.timeline().locator('.label.task').count(), lanes);
+  await hasCount(window.timeline().locator('.label.task'), tasks);
   cli('stop', '--all');
   await window.timeline().locator('rect.span.task.stopped[aria-label*="sleep 407"]').waitFor();
 });

@@ -62,3 +62,21 @@ fn a_record_is_found_at_every_moment_of_its_settling() {
         look.join().unwrap();
     }
 }
+
+#[test]
+fn a_spec_with_a_key_is_kept_whole_after_a_crash_while_it_was_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::open(dir.path()).unwrap();
+    let (id, folder) = home.idle_folder("bell").unwrap();
+    publish(&home, id, &folder);
+    fs::write(home.live(id).join(layout::SPEC), b"env=A=b\0env=ANTHROPIC_API_KEY=secret\0")
+        .unwrap();
+    for written in [home.kept_spec(id), home.live(id).join(layout::NEW_SPEC)] {
+        fs::write(written, b"env=A").unwrap();
+    }
+    home.settle(id);
+    assert_eq!(fs::read(home.kept_spec(id)).unwrap(), b"env=A=b\0key=ANTHROPIC_API_KEY\0");
+    assert!(!home.live(id).exists());
+    let left = fs::read_dir(dir.path().join(layout::LIVE)).unwrap().count();
+    assert_eq!(left, 0, "the folder is left behind");
+}

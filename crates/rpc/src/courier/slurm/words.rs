@@ -1,8 +1,8 @@
-//! What Slurm says of a job, and what follows from it: pure.
+//! What Slurm reports about a job, and what follows from it: functions without side effects.
 //!
-//! The record of a task is the truth about its end. Slurm's word is added to it, and decides only where no record
-//! can tell: a job that is over, or that Slurm has forgotten, whose keeper has been silent for a while. What Slurm
-//! does not answer changes nothing.
+//! The record of a task decides how the task ended. Slurm's report adds to it, and decides only where there is no
+//! record: the job has ended or Slurm no longer knows it, and its keeper has been silent for [`SILENCE`]. A query
+//! that Slurm does not answer changes nothing.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use meanwhile_core::background::words::one_line;
 use meanwhile_shim::record::{Actor, Cause, End, Exit, Outcome};
 use meanwhile_shim::spec::Resources;
 
-/// How `squeue` and `sacct` are to write a job.
+/// The fields of a job in the output of `squeue` and `sacct`.
 pub(super) const FORMAT: &str = "%i|%T|%N|%j|%r";
-/// How long a keeper that may live is silent before a job that is over has left no end: four of its signs of life,
-/// which a busy file server delays.
+/// After the job has ended, the keeper's silence after which the task counts as `lost`: four of the keeper's
+/// heartbeats, because a busy file server delays them.
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
-/// How long an end waits for Slurm's word on it.
+/// How long a recorded end waits for Slurm's report about it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// States of a job that is over (squeue(1), "JOB STATE CODES").
@@ -31,12 +31,12 @@ const FINAL: [&str; 10] = [
     "REVOKED",
     "TIMEOUT",
 ];
-/// Those of them that are a time limit.
+/// The final states that mean a time limit was reached.
 const LIMITS: [&str; 2] = ["DEADLINE", "TIMEOUT"];
-/// Those of them that end what runs.
+/// The final states in which Slurm ended the running processes.
 const ENDERS: [&str; 4] = ["CANCELLED", "NODE_FAIL", "PREEMPTED", "REVOKED"];
 
-/// A job, as `squeue` has it.
+/// A job, as `squeue` reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Row {
     pub(super) number: String,
