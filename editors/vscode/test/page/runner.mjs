@@ -1,5 +1,4 @@
 // Runs tests one after the other in one window, prints a line for each, and counts them.
-import assert from 'node:assert/strict';
 import { join } from 'node:path';
 
 /** `tidy` cleans up after a failed test, so that it does not make others fail. */
@@ -48,7 +47,6 @@ export async function until(condition, what, ms = 15_000) {
 
 /** Waits until a locator has exactly this number of elements: two panels do not draw the same change at once. */
 export async function hasCount(locator, expected) {
-  let seen;
-  const isExpected = async () => (seen = await locator.count()) === expected;
-  await until(isExpected, '').catch(() => assert.equal(seen, expected, String(locator)));
+  const isExpected = async () => (await locator.count()) === expected;
+  await until(isExpected, `${expected} of ${locator}`);
 }
