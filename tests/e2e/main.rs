@@ -30,6 +30,7 @@ mod output_bounds;
 mod places;
 mod places_kill;
 mod places_slurm;
+mod places_sources;
 mod ports;
 mod progress;
 mod resize;

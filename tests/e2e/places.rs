@@ -356,6 +356,8 @@ fn a_place_is_tested_before_it_is_added_to_the_settings() {
         "two",
         "--directory",
         "~/app",
+        "--check",
+        "git",
         "--",
         "env",
         &state,
@@ -367,6 +369,16 @@ fn a_place_is_tested_before_it_is_added_to_the_settings() {
     assert!(out.starts_with("two: answered in ") && out.contains("Linux"), "{out}");
     let after = fs::read_to_string(&config).expect("it exists");
     assert!(after.starts_with(&before) && after.contains("[places.two]"), "{after}");
+    assert!(after.contains("check = \"git\""), "{after}");
+    let (code, _, why) = run(&["spawn", "--on", "two", "--", "pwd"]);
+    assert!(code != Some(0) && why.contains("not a git repository"), "{why}");
+    fs::write(&config, after.replace("\"git\"", "\"hg\"")).expect("writable");
+    let (code, _, why) = run(&["spawn", "--on", "two", "--", "pwd"]);
+    assert!(
+        code != Some(0) && why.contains("`places.two.check`: expected \"git\", found `\"hg\"`"),
+        "{why}"
+    );
+    fs::write(&config, after.replace("check = \"git\"\n", "")).expect("writable");
     let (_, out, _) = run(&["spawn", "--on", "two", "--wait", "--", "pwd"]);
     assert_eq!(out.trim(), there.join("app").to_str().expect("it is UTF-8"));
     let (_, out, _) = run(&["places", "--json"]);

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Daemon, Gate, Process, eventually, id_of};
 use crate::places::Place;
+use crate::places_sources::sh;
 
 /// A cluster called `gpu`.
 struct Cluster {
@@ -489,4 +490,30 @@ fn a_cluster_is_reached_through_another_place() {
     assert_eq!(told["preview"]["head"], expected);
     let asked = cluster.calls("sbatch --parsable").concat();
     assert!(asked.contains("--cpus-per-task=2"), "{asked}");
+}
+
+#[test]
+fn sources_in_the_directory_of_a_job_are_compared_with_the_workspace() {
+    let cluster = Cluster::new();
+    let (here, there) = (cluster.place.lab.workspace(), cluster.file("src"));
+    fs::create_dir_all(&there).expect("writable");
+    for dir in [&here, &there] {
+        fs::write(dir.join("a"), "one\n").expect("writable");
+        sh(dir, "git init -q && git add a && git commit -q -m first");
+    }
+    let settings = cluster.place.lab.home().join(".config/meanwhile/config.toml");
+    let text = fs::read_to_string(&settings).expect("written above");
+    let more = format!("check = \"git\"\nworkspace = \"{}\"\n", there.display());
+    fs::write(&settings, text + &more).expect("writable");
+    let daemon = cluster.daemon();
+    for (content, warning) in [
+        ("one\n", Value::Null),
+        ("two\n", json!("the sources differ: not the same uncommitted changes")),
+    ] {
+        fs::write(there.join("a"), content).expect("writable");
+        let id = id_of(&daemon.spawn(json!({"command": "cat a", "on": "gpu"})));
+        let task = daemon.exited(&id)["task"].clone();
+        assert_eq!((&task["warning"], &task["place"]["engine"]), (&warning, &json!("slurm")));
+        assert_eq!(daemon.output(&id), content);
+    }
 }

@@ -20,6 +20,7 @@ mod ports;
 pub mod preview;
 pub mod progress;
 pub mod quote;
+pub mod sources;
 pub mod store;
 mod supervisor;
 pub mod task;

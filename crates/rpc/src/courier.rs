@@ -6,6 +6,7 @@
 //! acknowledged at the place after it is recorded here. A place that is out of reach is noted in [`Contact`] and
 //! never ends a task.
 
+mod compare;
 mod ends;
 mod errand;
 pub(crate) mod link;
@@ -71,6 +72,8 @@ enum What {
     Write(TaskId),
     EndInput(TaskId),
     Stop(TaskId),
+    /// The state of the sources at the place.
+    Sources(TaskId),
     /// A request whose response is ignored.
     Nothing,
 }

@@ -14,6 +14,7 @@ pub(crate) mod resize;
 pub(crate) mod restart;
 pub(crate) mod session;
 pub(crate) mod signal;
+pub(crate) mod sources;
 pub(crate) mod spawn;
 pub(crate) mod stop;
 pub(crate) mod subscribe;

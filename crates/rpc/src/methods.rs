@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::convert::params;
 use crate::desk::Desk;
 use crate::handlers::{
-    ack, check, drain, places, read, remove, resize, restart, session, signal, spawn, stop,
-    subscribe, timeline, unsubscribe, wait, write,
+    ack, check, drain, places, read, remove, resize, restart, session, signal, sources, spawn,
+    stop, subscribe, timeline, unsubscribe, wait, write,
 };
 use crate::peer::{Answer, Conduct, Handling};
 use crate::wire::{self, acp};
@@ -63,6 +63,7 @@ methods! {
     "task/timeline", shows, timeline::run, wire::TimelineParams => wire::Timeline;
     "task/remove", changes, remove::run, wire::RemoveParams => wire::RemoveResult;
     "place/list", shows, places::run, wire::PlaceListParams => wire::PlaceList;
+    "workspace/sources", waits, sources::run, wire::SourcesParams => wire::SourcesResult;
     // May look for a model server, or ask about a session of another process.
     "session/new", changes_late, session::new::run,
         acp::NewSessionRequest => acp::NewSessionResponse;
@@ -92,7 +93,7 @@ methods! {
 
 /// Features that were added after the first release: parameters as `method.member`, which a server without this
 /// feature refuses, and members of objects as `Object.member`. `initialize` lists them.
-pub(crate) const FEATURES: [&str; 24] = [
+pub(crate) const FEATURES: [&str; 25] = [
     "initialize.secrets",
     "task/spawn.shell",
     "task/spawn.service",
@@ -117,6 +118,7 @@ pub(crate) const FEATURES: [&str; 24] = [
     "Watched.says",
     "Task.shown.notice",
     "session/turn.prompt",
+    "Task.warning",
 ];
 
 /// The method of this name in the table.

@@ -20,9 +20,9 @@ pub(crate) use method::{
     AckMode, AckParams, AckResult, CheckParams, CheckResult, CommandParam, ConfineMode,
     DrainParams, DrainResult, Empty, Encoding, OnFailureParam, OneTask, PlaceInfo, PlaceList,
     PlaceListParams, ReadParams, ReadResult, RecipientParam, RemoveParams, RemoveResult,
-    ResizeParams, ResourcesParam, RestartParams, SignalParam, SignalParams, SpawnParams,
-    StdinParam, StopParams, SubscribeParams, TailText, TaskList, TaskResult, UnsubscribeParams,
-    WaitMode, WaitParams, WaitResult, WatchParam, WriteParams,
+    ResizeParams, ResourcesParam, RestartParams, SignalParam, SignalParams, SourcesParams,
+    SourcesResult, SpawnParams, StdinParam, StopParams, SubscribeParams, TailText, TaskList,
+    TaskResult, UnsubscribeParams, WaitMode, WaitParams, WaitResult, WatchParam, WriteParams,
 };
 pub(crate) use object::{
     Actor, Cause, Contact, DateTime, Delivered, DeliveredBy, Exit, Gap, Match, Notice,

@@ -46,7 +46,7 @@ use crate::log::Extent;
 use crate::map::Map;
 
 pub use abilities::{Abilities, Sent};
-pub use elsewhere::{Elsewhere, Engine};
+pub use elsewhere::{Elsewhere, Engine, SAME};
 
 /// Bytes before the log.
 pub const HEADER_BYTES: usize = 8_192;

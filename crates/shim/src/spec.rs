@@ -76,6 +76,8 @@ pub struct Spec {
     pub place: Option<String>,
     /// What it asks a batch system there for.
     pub resources: Resources,
+    /// The state of the sources here at the spawn, to be compared with those at the place; `None`: not compared.
+    pub sources: Option<String>,
 }
 
 /// The resources that a task requests from a batch system. The system's defaults apply to what is left out.
@@ -224,6 +226,7 @@ impl Default for Spec {
             is_step: false,
             place: None,
             resources: Resources::default(),
+            sources: None,
         }
     }
 }
@@ -297,17 +300,15 @@ impl Spec {
             put("pattern", watch.pattern.as_bytes());
             put("limit", &number(u64::from(watch.limit)));
         }
-        if let Some(token) = &self.client_token {
-            put("token", token.as_bytes());
-        }
         if self.service {
             put("service", b"1");
         }
         if self.is_step {
             put("role", b"step");
         }
-        if let Some(place) = &self.place {
-            put("place", place.as_bytes());
+        let (token, place) = (("token", &self.client_token), ("place", &self.place));
+        for (key, text) in [token, place, ("sources", &self.sources)] {
+            text.iter().for_each(|text| put(key, text.as_bytes()));
         }
         self.resources.put(&mut put);
         self.line.put(&mut put);
@@ -354,6 +355,7 @@ impl Spec {
                     spec.argv.push(os(value));
                 }
                 b"place" => spec.place = Some(text()),
+                b"sources" => spec.sources = Some(text()),
                 b"cpus" => spec.resources.cpus = Some(number()? as u32),
                 b"memory" => spec.resources.memory = Some(number()?),
                 b"gpus" => spec.resources.gpus = Some(number()? as u32),
@@ -540,6 +542,7 @@ mod tests {
                 partition: Some("gpu".into()),
                 extra: vec!["--qos=high".into(), "-C a".into()],
             },
+            sources: Some("1f0c2aa9 -".into()),
         }
     }
 

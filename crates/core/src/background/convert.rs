@@ -120,11 +120,16 @@ pub fn output(record: &Record) -> OutputStat {
     OutputStat { total: record.extent.total, dropped }
 }
 
-/// What the batch system of its place calls a task.
+/// What is known of a task at its place.
 pub fn job(record: &Record) -> Option<Job> {
     let engine = record.engine.as_ref()?;
-    let text = String::clone;
-    Some(Job { engine: text(&engine.name), id: text(&engine.job), node: text(&engine.node) })
+    let warning = if engine.sources == record::SAME { "" } else { &engine.sources };
+    Some(Job {
+        engine: engine.name.clone(),
+        id: engine.job.clone(),
+        node: engine.node.clone(),
+        warning: warning.to_owned(),
+    })
 }
 
 /// The survivors that a record lists.

@@ -211,6 +211,7 @@ impl Background {
                 (argv, quote_argv(&shown), true)
             }
         };
+        let mut sources = None;
         let line = match &wish.on {
             None => {
                 check_directory(&cwd, &command)?;
@@ -218,7 +219,7 @@ impl Background {
             }
             Some(place) => {
                 self.check_resources(place, &wish.resources)?;
-                cwd = self.directory_at(place, &cwd).await?;
+                (cwd, sources) = self.directory_at(place, &cwd).await?;
                 spec::Line::default()
             }
         };
@@ -253,6 +254,7 @@ impl Background {
             whole: wish.on.is_some(),
             place: wish.on,
             resources: wish.resources,
+            sources,
             id: String::new(),
             confine: None,
             plan: None,

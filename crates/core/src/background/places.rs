@@ -39,6 +39,15 @@ pub struct Place {
     pub workspace: Option<String>,
     /// The command that runs on this machine, in the workspace, before each spawn. Empty if there is none.
     pub before: Vec<String>,
+    /// How the sources here are compared with those there at each spawn; `None`: not at all.
+    pub check: Option<Check>,
+}
+
+/// How the sources of two machines are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// The commit and the uncommitted changes, as `git status` reports them.
+    Git,
 }
 
 impl Place {

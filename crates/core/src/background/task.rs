@@ -134,19 +134,21 @@ pub struct Task {
     pub on: Option<String>,
     /// Whether this place can be reached, if known. `None` for a task that has ended.
     pub contact: Option<Box<Contact>>,
-    /// What the batch system of that place calls it, where one runs it.
+    /// What is known of it at that place.
     pub job: Option<Box<Job>>,
 }
 
-/// A task as a batch system knows it.
+/// A task as its place knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
-    /// Which batch system: `slurm`.
+    /// Which batch system: `slurm`; empty: none.
     pub engine: String,
     /// Its number of the task; empty: not known yet.
     pub id: String,
     /// The node it is on; empty: none yet.
     pub node: String,
+    /// How its sources there differ from those here; empty: they do not, or were not compared.
+    pub warning: String,
 }
 
 /// Whether a place can be reached.

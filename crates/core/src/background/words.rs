@@ -215,6 +215,7 @@ pub fn stands(task: &Task) -> String {
         State::Running => match out_of_reach(task) {
             Some(place) => format!("running, {place}"),
             None if task.waits_for_input => "waits for input".to_owned(),
+            None if warning(task).is_some() => "running, with a warning".to_owned(),
             None => "running".to_owned(),
         },
         State::Stopping { cause } => format!("stopping, by {}", actor(cause.actor)),
@@ -227,12 +228,18 @@ pub fn stands(task: &Task) -> String {
     }
 }
 
-/// The duration, followed by the place if the task did not run on this machine.
-fn at_place(task: &Task, took: String) -> String {
-    match &task.on {
-        Some(place) => format!("{took} at {place}"),
-        None => took,
+/// The duration, followed by the place if the task did not run on this machine, and by the warning about it.
+pub fn at_place(task: &Task, took: String) -> String {
+    match (&task.on, warning(task)) {
+        (Some(place), Some(warning)) => format!("{took} at {place}, where {}", one_line(warning)),
+        (Some(place), None) => format!("{took} at {place}"),
+        (None, _) => took,
     }
+}
+
+/// How a task's sources at its place differ from those here, if they were compared and do.
+pub fn warning(task: &Task) -> Option<&str> {
+    task.job.as_ref().map(|job| job.warning.as_str()).filter(|warning| !warning.is_empty())
 }
 
 /// Says that the place of a task cannot be reached: `build out of reach`.

@@ -19,7 +19,7 @@ use meanwhile_core::background::{OnFailure, StateFilter};
 use meanwhile_core::{confine, limits};
 
 pub(crate) use hosts::{Acp, Hook, Host, Mcp, Setup, SetupHost};
-pub(crate) use places::{AddPlace, Place, PlaceCommand, Places};
+pub(crate) use places::{AddPlace, Place, PlaceCommand, Places, SourceCheck};
 pub(crate) use values::{Linger, shell_command, task_command};
 use values::{parse_env, parse_grace, parse_linger, parse_signal};
 

@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-use meanwhile_core::background::places::{self, Place, PlaceKind, Places, Slurm, sbatch};
+use meanwhile_core::background::places::{self, Check, Place, PlaceKind, Places, Slurm, sbatch};
 use meanwhile_core::background::slots;
 use meanwhile_core::background::task::{Contact, Timestamp};
 use meanwhile_core::background::words::{elapsed, reason};
@@ -63,6 +63,7 @@ fn add(out: &mut Out, args: args::AddPlace) -> Result<u8, Failure> {
     let args::AddPlace {
         name,
         directory: workspace,
+        check,
         copy,
         slurm,
         shared,
@@ -99,7 +100,8 @@ fn add(out: &mut Out, args: args::AddPlace) -> Result<u8, Failure> {
         (_, Some(via)) => PlaceKind::Via(via),
         (_, None) => PlaceKind::Command(command),
     };
-    let place = Place { kind, workspace, ..Place::default() };
+    let check = check.map(|args::SourceCheck::Git| Check::Git);
+    let place = Place { kind, workspace, check, ..Place::default() };
     let found = tried(&name, &place)?.map_err(|failed| {
         Failure::new(format!("place `{name}` cannot be used: {}", failed.why)).hint(failed.remedy)
     })?;
@@ -114,32 +116,39 @@ fn add(out: &mut Out, args: args::AddPlace) -> Result<u8, Failure> {
         if section.is_none() {
             *section = Item::Table(TomlTable::new());
         }
-        // Other settings of the place stay.
-        for key in ["kind", "command", "shared", "options", "via"] {
-            if let Some(section) = section.as_table_like_mut() {
-                section.remove(key);
-            }
-        }
-        match &place.kind {
-            PlaceKind::Command(command) => {
-                section["command"] = toml_edit::value(Array::from_iter(command));
-            }
-            PlaceKind::Slurm(slurm) => {
-                section["kind"] = toml_edit::value("slurm");
-                section["shared"] = toml_edit::value(slurm.shared.to_string_lossy().as_ref());
-                if !slurm.options.is_empty() {
-                    section["options"] = toml_edit::value(Array::from_iter(&slurm.options));
-                }
-            }
-            PlaceKind::Via(via) => section["via"] = toml_edit::value(via),
-        }
-        if let Some(workspace) = &place.workspace {
-            section["workspace"] = toml_edit::value(workspace);
-        }
+        fill(section, &place);
     })?;
     wake(&name);
     remark(format_args!("`meanwhile spawn --on {name} -- CMD` runs a command there"));
     Ok(0)
+}
+
+/// Writes the settings of a place into its section. Other settings there stay.
+fn fill(section: &mut Item, place: &Place) {
+    for key in ["kind", "command", "shared", "options", "via"] {
+        if let Some(section) = section.as_table_like_mut() {
+            section.remove(key);
+        }
+    }
+    match &place.kind {
+        PlaceKind::Command(command) => {
+            section["command"] = toml_edit::value(Array::from_iter(command));
+        }
+        PlaceKind::Slurm(slurm) => {
+            section["kind"] = toml_edit::value("slurm");
+            section["shared"] = toml_edit::value(slurm.shared.to_string_lossy().as_ref());
+            if !slurm.options.is_empty() {
+                section["options"] = toml_edit::value(Array::from_iter(&slurm.options));
+            }
+        }
+        PlaceKind::Via(via) => section["via"] = toml_edit::value(via),
+    }
+    if let Some(Check::Git) = place.check {
+        section["check"] = toml_edit::value("git");
+    }
+    if let Some(workspace) = &place.workspace {
+        section["workspace"] = toml_edit::value(workspace);
+    }
 }
 
 fn tell(out: &mut Out, name: &str, found: &Found) -> Result<(), Failure> {

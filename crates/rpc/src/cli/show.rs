@@ -78,7 +78,7 @@ fn look(state: &State) -> Style {
 /// `lost after 3m: the supervisor left no exit record`.
 pub(crate) fn result(task: &Task, end: &End) -> String {
     let (word, _) = state(task);
-    let took = elapsed(end.duration);
+    let took = words::at_place(task, elapsed(end.duration));
     match end.outcome {
         Outcome::Exited => match &end.cause {
             Some(cause) => format!("{word} after {took} ({})", one_line(&cause.message)),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use meanwhile_core::agent::permission::{Effect, Rule};
 use meanwhile_core::agent::session::Wake;
 use meanwhile_core::agent::vendor::{self, Holds, Variable};
-use meanwhile_core::background::places::{Place, PlaceKind, Slurm, sbatch};
+use meanwhile_core::background::places::{Check, Place, PlaceKind, Slurm, sbatch};
 use meanwhile_core::background::{Slot, slots};
 use toml::Spanned;
 use toml::de::DeTable;
@@ -284,6 +284,10 @@ pub(super) fn place(
                     .map_err(|why| file.bad(value.span().start, format_args!("`{name}`: {why}")))?;
             }
             "before" => place.before = argv()?,
+            "check" => match value.get_ref().as_str() {
+                Some("git") => place.check = Some(Check::Git),
+                _ => return Err(file.bad_value(&name, value, "\"git\"")),
+            },
             "workspace" => {
                 let expected = "a directory there, as \"/srv/app\" or \"~/src/app\"";
                 let there = text(value, expected)?;
@@ -293,8 +297,7 @@ pub(super) fn place(
                 place.workspace = Some(there);
             }
             _ => {
-                let expected =
-                    "`kind`, `command`, `via`, `shared`, `options`, `workspace` or `before`";
+                let expected = "`kind`, `command`, `via`, `shared`, `options`, `workspace`, `before` or `check`";
                 return Err(file.unknown(key, &section, expected));
             }
         }

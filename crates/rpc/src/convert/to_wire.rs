@@ -68,14 +68,16 @@ pub(crate) fn task(task: &task::Task) -> wire::Task {
         role: task.is_step.then_some(wire::TaskRole::Step),
         on: task.on.clone(),
         contact: task.contact.as_deref().and_then(contact),
-        place: task.job.as_deref().map(job),
+        place: task.job.as_deref().and_then(job),
+        warning: words::warning(task).map(str::to_owned),
         shown: shown(task),
     }
 }
 
-fn job(job: &task::Job) -> wire::TaskPlace {
+fn job(job: &task::Job) -> Option<wire::TaskPlace> {
     let word = |word: &String| Some(word.clone()).filter(|word| !word.is_empty());
-    wire::TaskPlace { engine: job.engine.clone(), job: word(&job.id), node: word(&job.node) }
+    let engine = word(&job.engine)?;
+    Some(wire::TaskPlace { engine, job: word(&job.id), node: word(&job.node) })
 }
 
 /// Why a place cannot be reached; `None` if it is not known to be unreachable.

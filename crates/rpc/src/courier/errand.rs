@@ -239,6 +239,7 @@ impl Errand {
             job: or(engine.job, &known.job),
             node: or(engine.node, &known.node),
             reason: engine.reason,
+            sources: or(engine.sources, &known.sources),
         };
         if engine == self.engine {
             return false;
@@ -246,6 +247,16 @@ impl Errand {
         self.sheet.engine(&engine);
         self.engine = engine;
         true
+    }
+
+    /// The state of the sources here at the spawn, if it is still to be compared with that at the place.
+    pub(super) fn to_compare(&self) -> Option<&str> {
+        self.spec.sources.as_deref().filter(|_| !self.ended && self.engine.sources.is_empty())
+    }
+
+    /// Records how the sources differ, or [`record::SAME`].
+    pub(super) fn note_sources(&mut self, sources: String) -> bool {
+        self.note_engine(record::Engine { sources, ..self.engine.clone() })
     }
 
     /// Stores a piece of input until the place has received it.

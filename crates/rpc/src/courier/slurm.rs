@@ -26,6 +26,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use meanwhile_core::background::places::Slurm;
+use meanwhile_core::background::sources::Sources;
 use meanwhile_core::background::words::reason;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -167,6 +168,7 @@ enum Done {
     Ready(i64, Result<(Shared, String), String>),
     Tried(i64, Result<Vec<Row>, String>),
     Submitted(String, Result<String, Refusal>),
+    Read(i64, Result<Sources, String>),
     Asked(Result<Vec<Row>, String>),
     Remembered(Remembered),
     Ordered(String, Result<(), String>),
@@ -288,6 +290,10 @@ impl Work {
             "place/try" => {
                 self.start(async move { Done::Tried(number, commands::jobs(None).await) });
             }
+            "workspace/sources" => {
+                let dir = job::directory(params);
+                self.start(async move { Done::Read(number, Sources::of(dir).await) });
+            }
             "task/spawn" => self.spawn(number, params),
             "task/check" if id.is_empty() => {
                 let going = self.jobs.values().filter(|job| job.end.is_none());
@@ -357,6 +363,10 @@ impl Work {
             Done::Tried(_, Err(why)) => {
                 self.tell(News::Over(format!("`squeue --me` fails: {why}")));
             }
+            Done::Read(number, Ok(Sources { head, changes })) => {
+                self.answer(number, Ok(json!({"head": head, "changes": changes})));
+            }
+            Done::Read(number, Err(why)) => self.refuse(number, INVALID, &why),
             Done::Submitted(id, outcome) => {
                 self.submitting = None;
                 self.handed_in(&id, outcome);

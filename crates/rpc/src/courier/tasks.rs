@@ -139,9 +139,13 @@ impl Courier {
         match (&errand.remote, errand.ended) {
             (_, true) => self.fill(id),
             (Some(remote), false) => {
+                let compares = errand.to_compare().is_some();
                 let mut params = json!({"id": remote, "tailBytes": 0});
                 hold(&mut params);
                 self.request(What::Check(id), "task/check", &params);
+                if compares {
+                    self.compare(id);
+                }
             }
             (None, false) => {
                 let mut params = spawn_params(&errand.spec, &format!("{}-{id}", self.installation));
@@ -223,6 +227,17 @@ impl Courier {
     }
 }
 
+/// The task's directory there. The workspace there is the directory in which the server starts: over ssh, the home
+/// directory.
+pub(super) fn cwd(spec: &Spec) -> String {
+    let cwd = spec.cwd.to_string_lossy();
+    match cwd.strip_prefix('~') {
+        Some("") => ".".to_owned(),
+        Some(rest) => rest.strip_prefix('/').unwrap_or(&cwd).to_owned(),
+        None => cwd.into_owned(),
+    }
+}
+
 fn spawn_params(spec: &Spec, token: &str) -> Value {
     let text = |it: &std::ffi::OsStr| it.to_string_lossy().into_owned();
     let mut params = Map::new();
@@ -233,14 +248,7 @@ fn spawn_params(spec: &Spec, token: &str) -> Value {
         }
         argv => put("command", argv.iter().map(|it| text(it)).collect()),
     }
-    // The workspace there is the directory in which the server starts: over ssh, the home directory.
-    let cwd = text(spec.cwd.as_os_str());
-    let cwd = match cwd.strip_prefix("~") {
-        Some("") => ".",
-        Some(rest) => rest.strip_prefix('/').unwrap_or(&cwd),
-        None => &cwd,
-    };
-    put("cwd", json!(cwd));
+    put("cwd", json!(cwd(spec)));
     let env = spec.env.iter();
     put("env", env.map(|(name, value)| (text(name), json!(value.as_deref().map(text)))).collect());
     put("clientToken", json!(token));

@@ -51,6 +51,7 @@ impl Courier {
                     errand.stop.take_if(|stop| stop.sent);
                 }
             }
+            (What::Sources(id), outcome) => self.compared(id, outcome),
             (What::Picture, Err(_)) => self.asked_at = None,
             (What::Check(_) | What::Drain | What::Nothing, _) => {}
         }
@@ -190,6 +191,7 @@ impl Courier {
         let Some(remote) = task["id"].as_str() else { return };
         errand.note_remote(remote);
         self.there.insert(remote.to_owned(), id);
+        self.compare(id);
         self.standing(id, task);
         self.drain();
     }
@@ -245,6 +247,7 @@ impl Courier {
             job: text(&place["job"]),
             node: text(&place["node"]),
             reason: text(why),
+            sources: String::new(),
         };
         if (place.is_object() || why.is_string()) && errand.note_engine(engine) {
             let kind = if errand.started { Kind::Started } else { Kind::Queued };
@@ -313,6 +316,11 @@ impl Courier {
         let omitted = preview["omitted"].as_u64().unwrap_or(0);
         let known = ends::exact(text("head"), text("tail"), omitted, end.total);
         errand.output(0, &known);
+        if errand.to_compare().is_some() {
+            // The warning belongs to the end, so the end waits for the answer about the sources.
+            errand.end = Some((task.clone(), preview.clone()));
+            return;
+        }
         let may_match = errand.total() < end.total && !errand.spec.watches.is_empty();
         if may_match && output == Output::AsItIs {
             errand.end = Some((task.clone(), preview.clone()));

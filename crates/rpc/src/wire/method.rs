@@ -497,6 +497,26 @@ pub(crate) struct PlaceInfo {
     pub(crate) contact: Option<super::Contact>,
 }
 
+/// The parameters of `workspace/sources`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SourcesParams {
+    /// A directory of the working tree, absolute or relative to the workspace; default the workspace.
+    pub(crate) cwd: Option<String>,
+}
+
+/// The state of a Git working tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub(crate) struct SourcesResult {
+    /// The commit that is checked out; left out if there is none yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) head: Option<String>,
+    /// A checksum of the files that differ from this commit, with those that are new and not ignored; left out if none
+    /// differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) changes: Option<String>,
+}
+
 /// Parameters of `task/subscribe`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -93,6 +93,9 @@ pub(crate) struct Task {
     /// The task's job at the batch system of its place, if that has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) place: Option<TaskPlace>,
+    /// How its sources at that place differ from those here, if they were compared and do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) warning: Option<String>,
     /// Texts about the task that a client shows to people.
     pub(crate) shown: Shown,
 }

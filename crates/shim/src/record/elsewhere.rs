@@ -12,12 +12,12 @@ const AT_PLACE: usize = 7_312;
 const AT_INPUT_ENDED: usize = 7_320;
 const AT_ENGINE: usize = 7_324;
 /// The most bytes of the text about an engine.
-const ENGINE_BYTES: usize = 600;
+const ENGINE_BYTES: usize = 705;
 /// The most bytes of one field in it.
 const WORD_BYTES: usize = 140;
 const _: () = assert!(AT_INPUT_ENDED + 4 == AT_ENGINE);
 const _: () = assert!(AT_ENGINE + 6 + ENGINE_BYTES <= HEADER_BYTES);
-const _: () = assert!(4 * (WORD_BYTES + 1) <= ENGINE_BYTES);
+const _: () = assert!(5 * (WORD_BYTES + 1) <= ENGINE_BYTES);
 
 const BIT_ELSEWHERE: u32 = 1;
 const BIT_PARTIAL: u32 = 2;
@@ -40,7 +40,7 @@ pub struct Elsewhere {
     pub fetches: u64,
 }
 
-/// What a place's engine, a batch system, reports about a task.
+/// What is known of a task at its place: from its engine, a batch system, and about its sources.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Engine {
     /// The name of the engine: `slurm`.
@@ -51,7 +51,12 @@ pub struct Engine {
     pub node: String,
     /// Why the task waits; empty if it does not wait.
     pub reason: String,
+    /// How its sources there differ from those here, or [`SAME`]; empty until they were compared.
+    pub sources: String,
 }
+
+/// The sources of a task are the same here and at its place.
+pub const SAME: &str = "=";
 
 pub(super) fn parse_engine(bytes: &[u8]) -> Option<Engine> {
     let (at, len) = (AT_ENGINE + 6, usize::from(u16_at(bytes, AT_ENGINE + 4)));
@@ -65,7 +70,7 @@ pub(super) fn parse_engine(bytes: &[u8]) -> Option<Engine> {
     let text = text_at(bytes, at, len);
     let mut words = text.split('\n').map(str::to_owned);
     let mut next = || words.next().unwrap_or_default();
-    Some(Engine { name: next(), job: next(), node: next(), reason: next() })
+    Some(Engine { name: next(), job: next(), node: next(), reason: next(), sources: next() })
 }
 
 pub(super) fn parse(bytes: &[u8]) -> Option<Elsewhere> {
@@ -112,7 +117,8 @@ impl Sheet {
     /// Records what the engine reports about the task.
     pub fn engine(&mut self, engine: &Engine) {
         let word = |word: &str| cut(word, WORD_BYTES).replace(char::is_control, " ");
-        let words = [&engine.name, &engine.job, &engine.node, &engine.reason].map(|it| word(it));
+        let words = [&engine.name, &engine.job, &engine.node, &engine.reason, &engine.sources]
+            .map(|it| word(it));
         let text = words.join("\n");
         let bytes = cut(&text, ENGINE_BYTES).as_bytes();
         self.map.write(AT_ENGINE, &crc32fast::hash(bytes).to_le_bytes());
@@ -217,6 +223,7 @@ mod tests {
             job: "17".to_owned(),
             node: String::new(),
             reason: "Resources\n".repeat(99),
+            sources: SAME.to_owned(),
         };
         sheet.engine(&engine);
         let reason = "Resources ".repeat(14);

@@ -44,6 +44,7 @@
 ---@field on? string the place where it runs, if that is not this machine
 ---@field contact? meanwhile.Contact
 ---@field place? { engine: string, job?: string, node?: string } its job, if a batch system runs it
+---@field warning? string how its sources at the place differ from those here
 ---@field shown meanwhile.Shown texts for people
 
 ---@class meanwhile.Card a task's result as sent to the model

@@ -757,6 +757,10 @@ export interface Task {
   on?: string;
   contact?: Contact;
   place?: TaskPlace;
+  /**
+   * How its sources at that place differ from those here, if they were compared and do.
+   */
+  warning?: string;
   shown: Shown;
 }
 /**
@@ -1153,6 +1157,20 @@ export interface PlaceInfo {
    */
   version?: string;
   contact?: Contact;
+}
+/**
+ * The state of a Git working tree.
+ */
+export interface SourcesResult {
+  /**
+   * The commit that is checked out; left out if there is none yet.
+   */
+  head?: string;
+  /**
+   * A checksum of the files that differ from this commit, with those that are new and not ignored; left out if none
+   * differs.
+   */
+  changes?: string;
 }
 /**
  * Response from creating a new session.
@@ -2733,6 +2751,15 @@ export interface RemoveParams {
  */
 export interface PlaceListParams {}
 /**
+ * The parameters of `workspace/sources`.
+ */
+export interface SourcesParams {
+  /**
+   * A directory of the working tree, absolute or relative to the workspace; default the workspace.
+   */
+  cwd?: string | null;
+}
+/**
  * Request parameters for creating a new session.
  */
 export interface NewSessionRequest {
@@ -3048,6 +3075,7 @@ export interface Methods {
   'task/timeline': { params: TimelineParams; result: Timeline };
   'task/remove': { params: RemoveParams; result: RemoveResult };
   'place/list': { params: PlaceListParams; result: PlaceList };
+  'workspace/sources': { params: SourcesParams; result: SourcesResult };
   'session/new': { params: NewSessionRequest; result: NewSessionResponse };
   'session/load': { params: LoadSessionRequest; result: LoadSessionResponse };
   'session/resume': { params: ResumeSessionRequest; result: ResumeSessionResponse };

@@ -229,6 +229,7 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
       ...(task.contact
         ? [`no contact since ${time(task.contact.lostSince)}: ${task.contact.reason}`]
         : []),
+      ...(task.warning ? [`warning: ${task.warning}`] : []),
       ...(task.cause ? [task.cause.message] : []),
       `id ${task.id}${task.pid === undefined ? '' : `, process ${task.pid}`}, queue ${task.queue}`,
       `in ${task.cwd}${task.on ? ` at ${task.on}` : ''}`,

@@ -362,7 +362,7 @@ fn read_survivors(mut list: &str) -> Option<Vec<Survivor>> {
 
 pub(super) fn job_word(job: &Job) -> String {
     let mut list = String::new();
-    for word in [&job.engine, &job.id, &job.node] {
+    for word in [&job.engine, &job.id, &job.node, &job.warning] {
         push_field(&mut list, word);
     }
     list
@@ -370,7 +370,9 @@ pub(super) fn job_word(job: &Job) -> String {
 
 fn read_job(mut list: &str) -> Option<Job> {
     let mut word = || take_field(&mut list).map(str::to_owned);
-    Some(Job { engine: word()?, id: word()?, node: word()? })
+    let (engine, id, node) = (word()?, word()?, word()?);
+    // An older program stored no warning.
+    Some(Job { engine, id, node, warning: word().unwrap_or_default() })
 }
 
 pub(super) fn watches_word(watches: &[Watch]) -> String {
@@ -451,7 +453,12 @@ mod tests {
 
     #[test]
     fn an_engine_and_its_job_come_back() {
-        let job = Job { engine: "slurm".to_owned(), id: "1:7".to_owned(), node: String::new() };
+        let job = Job {
+            engine: "slurm".to_owned(),
+            id: "1:7".to_owned(),
+            node: String::new(),
+            warning: "the sources differ".to_owned(),
+        };
         assert_eq!(read_job(&job_word(&job)), Some(job));
         for actor in [Actor::Client, Actor::Daemon, Actor::Dependency, Actor::Engine] {
             let cause = read_mark(mark(Some(actor))).or(read_actor(actor_word(actor)));

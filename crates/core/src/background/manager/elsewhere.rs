@@ -7,7 +7,8 @@ use meanwhile_shim::bell::{self, Kind, Message};
 use meanwhile_shim::{layout, place};
 
 use super::{Background, closed};
-use crate::background::places::{self, sbatch};
+use crate::background::places::{self, Check, Place, sbatch};
+use crate::background::sources::Sources;
 use crate::background::task::{Task, TaskId};
 use crate::background::{Line, Resources, Spawn};
 use crate::error::Error;
@@ -60,22 +61,44 @@ impl Background {
             .map_err(|message| Error::Invalid { field: "resources.extra".to_owned(), message })
     }
 
-    /// Runs the place's `before` command, and returns the directory there that corresponds to `cwd`.
-    pub(super) async fn directory_at(&self, name: &str, cwd: &Path) -> Result<PathBuf, Error> {
+    /// Prepares a spawn at a place, and returns the directory there that corresponds to `cwd`, and the state of the
+    /// sources here if it is to be compared.
+    pub(super) async fn directory_at(
+        &self,
+        name: &str,
+        cwd: &Path,
+    ) -> Result<(PathBuf, Option<String>), Error> {
         let place = places::find(&self.settings.places, name)?;
         let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
         let there = places::map(place, &self.workspace, cwd, home.as_deref());
         let there = there.map_err(|message| Error::Invalid { field: "cwd".to_owned(), message })?;
-        self.prepare(name).await?;
-        Ok(there)
+        Ok((there, self.prepare(name).await?))
     }
 
-    /// Runs the `before` command of a place, if it has one.
-    pub(super) async fn prepare(&self, name: &str) -> Result<(), Error> {
+    /// Runs the `before` command of a place, if it has one. Then reads the state of the sources, if they are to be
+    /// compared with those at the place.
+    pub(super) async fn prepare(&self, name: &str) -> Result<Option<String>, Error> {
         let place = places::find(&self.settings.places, name)?.clone();
-        if place.before.is_empty() {
-            return Ok(());
+        let check = place.check;
+        if !place.before.is_empty() {
+            self.run_before(name, place).await?;
         }
+        match check {
+            None => Ok(None),
+            Some(Check::Git) => match Sources::of(self.workspace.clone()).await {
+                Ok(sources) => Ok(Some(sources.to_words())),
+                Err(why) => Err(Error::Invalid {
+                    field: "on".to_owned(),
+                    message: format!(
+                        "the sources cannot be compared with those at `{name}`, as its `check` asks, and nothing was \
+                         spawned: {why}"
+                    ),
+                }),
+            },
+        }
+    }
+
+    async fn run_before(&self, name: &str, place: Place) -> Result<(), Error> {
         let (state, name) = (self.archive.root().to_owned(), name.to_owned());
         let workspace = self.workspace.clone();
         let prepared =

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueHint};
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
 
 /// Set up another machine on which tasks run.
 ///
@@ -41,6 +41,9 @@ pub(crate) struct AddPlace {
     /// The directory there that corresponds to the workspace, absolute or ~/DIR.
     #[arg(long, value_name = "DIR")]
     pub(crate) directory: Option<String>,
+    /// Compare the sources there with those here at each spawn, and warn if they differ.
+    #[arg(long, value_name = "HOW", value_enum)]
+    pub(crate) check: Option<SourceCheck>,
     /// First copy this program there, to ~/.local/bin; the machine must have the same architecture.
     #[arg(long)]
     pub(crate) copy: bool,
@@ -59,6 +62,13 @@ pub(crate) struct AddPlace {
     /// The command that reaches the place.
     #[arg(value_name = "COMMAND", required_unless_present_any = ["slurm", "via"], last = true)]
     pub(crate) command: Vec<String>,
+}
+
+/// How the sources of two machines are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SourceCheck {
+    /// The commit and the uncommitted changes.
+    Git,
 }
 
 /// List the places, and whether the last connection to each succeeded.

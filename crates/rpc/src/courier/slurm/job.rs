@@ -350,6 +350,13 @@ impl Job {
     }
 }
 
+/// The directory that a request names, absolute or relative to the home directory.
+pub(super) fn directory(params: &Value) -> PathBuf {
+    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_else(|| "/".into());
+    // An absolute one stays as it is.
+    home.join(params["cwd"].as_str().unwrap_or("."))
+}
+
 /// What a spawn on the wire asks to run.
 ///
 /// # Errors
@@ -377,9 +384,7 @@ pub(super) fn spec(params: &Value) -> Result<Spec, String> {
             (argv.clone(), argv.join(" "))
         }
     };
-    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_else(|| "/".into());
-    // An absolute one stays as it is.
-    let cwd = home.join(params["cwd"].as_str().unwrap_or("."));
+    let cwd = directory(params);
     let env = params["env"].as_object().into_iter().flatten();
     let settings = Settings::default();
     Ok(Spec {

@@ -292,6 +292,7 @@ function M.details(task)
     { "queue", task.queue },
     { "pid", task.pid },
     { "place", task.on },
+    { "warning", task.warning },
     { "no contact", lost and ("since %s: %s"):format(clock(lost.lostSince), lost.reason) },
     { "sign in", lost and lost.needsYou and "meanwhile place connect " .. task.on },
     { "began", clock(task.createdAt) },

@@ -243,6 +243,7 @@ pub fn spec() -> Spec {
         is_step: false,
         place: None,
         resources: spec::Resources::default(),
+        sources: None,
         id: String::new(),
     }
 }

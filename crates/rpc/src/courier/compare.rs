@@ -1,0 +1,52 @@
+//! Compares the sources of a task at its place with those here at its spawn (`check = "git"` of the place).
+
+use meanwhile_core::background::sources::Sources;
+use meanwhile_core::background::task::TaskId;
+use meanwhile_shim::bell::Kind;
+use meanwhile_shim::record::SAME;
+use serde_json::{Value, json};
+
+use super::told::Output;
+use super::{Courier, What, tasks};
+
+/// The JSON-RPC code for a method that the server does not have.
+const UNKNOWN_METHOD: i64 = -32601;
+
+impl Courier {
+    /// Asks the place for the state of its sources, if it is to be compared.
+    pub(super) fn compare(&mut self, id: TaskId) {
+        let Some(errand) = self.errands.get(&id) else { return };
+        if errand.to_compare().is_some() {
+            let params = json!({"cwd": tasks::cwd(&errand.spec)});
+            self.request(What::Sources(id), "workspace/sources", &params);
+        }
+    }
+
+    /// Records how the sources differ, or why that is not known, and an end that waited for this.
+    pub(super) fn compared(&mut self, id: TaskId, outcome: Result<Value, Value>) {
+        let Some(errand) = self.errands.get_mut(&id) else { return };
+        let Some(here) = errand.to_compare() else { return };
+        let unknown = |why: &str| format!("the sources could not be compared: {why}");
+        let sources = match (outcome, Sources::parse(here)) {
+            (Ok(there), Some(here)) => {
+                let word = |name: &str| there[name].as_str().map(str::to_owned);
+                let there = Sources { head: word("head"), changes: word("changes") };
+                here.differs(&there).unwrap_or_else(|| SAME.to_owned())
+            }
+            (Err(error), _) if error["code"] == UNKNOWN_METHOD => {
+                unknown("`meanwhile` is older there")
+            }
+            (Err(error), _) => unknown(error["message"].as_str().unwrap_or("no reason was given")),
+            (Ok(_), None) => unknown("what was stored at the spawn cannot be read"),
+        };
+        if errand.note_sources(sources) {
+            let kind = if errand.started { Kind::Started } else { Kind::Queued };
+            self.ring(kind, id);
+        }
+        let waits = self.errands.get_mut(&id).and_then(|errand| errand.end.take());
+        if let Some((task, preview)) = waits {
+            self.end(id, &task, &preview, Output::AsItIs);
+            self.drain();
+        }
+    }
+}
