@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -14,6 +15,16 @@ use crate::background::words::{one_line, reason};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Of a longer changed file, the first bytes and the length are compared.
 const FILE_BYTES: u64 = 16 << 20;
+/// Variables with which Git reads another working tree than that of its directory (git(1), "Git Repository").
+const ELSEWHERE: [&str; 7] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+];
 /// Digits of a commit in a message: as many as `git log --oneline` shows in a repository of medium size.
 const SHORT: usize = 9;
 
@@ -95,11 +106,13 @@ fn read(dir: &Path) -> Result<Sources, String> {
 
 /// Runs Git in a directory and returns its output.
 fn git(dir: &Path, arguments: &[&str]) -> Result<Vec<u8>, String> {
-    let done = Command::new("git")
-        .arg("-C")
-        .arg(dir)
-        .args(arguments)
-        // The error message is compared with nothing, but its words go to a person in one language.
+    let mut command = Command::new("git");
+    command.arg("-C").arg(dir).args(["-c", "core.fsmonitor=false"]).args(arguments);
+    // Git starts hooks with these set; a process that a hook has started would read another working tree.
+    for name in ELSEWHERE {
+        command.env_remove(name);
+    }
+    let done = command
         .envs([("LC_ALL", "C"), ("GIT_OPTIONAL_LOCKS", "0")])
         .stdin(Stdio::null())
         .output()
@@ -141,6 +154,7 @@ fn add(sum: &mut crc32fast::Hasher, file: &Path) -> io::Result<()> {
         sum.update(fs::read_link(file)?.as_os_str().as_bytes());
     } else if about.is_file() {
         sum.update(&about.len().to_le_bytes());
+        sum.update(&[u8::from(about.permissions().mode() & 0o100 != 0)]);
         let mut rest = File::open(file)?.take(FILE_BYTES);
         let mut piece = [0; 64 << 10];
         loop {

@@ -77,16 +77,18 @@ fn add(out: &mut Out, args: args::AddPlace) -> Result<u8, Failure> {
             "`{name}` is not a name of a place: expected 1 to {most} letters, digits, `-` or `_`"
         )));
     }
-    if copy {
+    if let Some(build) = copy {
         let Some(way) = trial::way(&command) else {
             return Err(Failure::usage(
                 "`--copy` needs a command that ends with `meanwhile serve`".to_owned(),
             ));
         };
-        let there = trial::copy(way).map_err(|why| {
-            Failure::new(format!("this program was not copied to `{name}`: {why}"))
+        let there = trial::copy(way, &build).map_err(|why| {
+            Failure::new(format!("`meanwhile` was not copied to `{name}`: {why}")).hint(
+                "if the C library there is older, copy a static build: `--copy=FILE` (docs/places.md)",
+            )
         })?;
-        note(format_args!("copied this program to `~/{there}` at `{name}`"));
+        note(format_args!("copied `meanwhile` to `~/{there}` at `{name}`"));
         let at = command.len() - 2;
         command[at] = there;
     }

@@ -44,9 +44,11 @@ pub(crate) struct AddPlace {
     /// Compare the sources there with those here at each spawn, and warn if they differ.
     #[arg(long, value_name = "HOW", value_enum)]
     pub(crate) check: Option<SourceCheck>,
-    /// First copy this program there, to ~/.local/bin; the machine must have the same architecture.
-    #[arg(long)]
-    pub(crate) copy: bool,
+    /// First copy this program there, or the build of it in FILE, to ~/.local/bin. The machine must have the same
+    /// architecture and, for a build that is not static, a C library that is not older.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true,
+        default_missing_value = "/proc/self/exe", value_hint = ValueHint::FilePath)]
+    pub(crate) copy: Option<PathBuf>,
     /// The place is the Slurm cluster whose commands are installed on this machine.
     #[arg(long, requires = "shared", conflicts_with_all = ["command", "copy"])]
     pub(crate) slurm: bool,

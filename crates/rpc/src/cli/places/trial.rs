@@ -86,7 +86,7 @@ fn over(why: String) -> Failed {
          ssh agent, or a control master that persists, ssh asks no more questions"
     } else if why.contains("not found") || why.contains("No such file") {
         "install `meanwhile` there, in a directory that is in the PATH of commands without a terminal, or give its \
-         full path; `--copy` copies this program"
+         full path; `--copy` copies this program, and `--copy=FILE` another build of it"
     } else {
         "run the command in a terminal, and read its output"
     };
@@ -149,14 +149,15 @@ pub(crate) fn way(command: &[String]) -> Option<&[String]> {
     }
 }
 
-/// Copies this program to a place, below the home directory there; returns its path there.
+/// Copies a build of this program to a place, below the home directory there; returns its path there.
 ///
 /// # Errors
 ///
 /// The machine is of another kind, or the program does not run there; the text includes the place's output.
-pub(crate) fn copy(way: &[String]) -> Result<String, String> {
+pub(crate) fn copy(way: &[String], build: &Path) -> Result<String, String> {
     let there = ".local/bin/meanwhile";
-    let own = std::fs::File::open("/proc/self/exe").map_err(|error| reason(&error))?;
+    let build = std::fs::File::open(build)
+        .map_err(|error| format!("`{}`: {}", build.display(), reason(&error)))?;
     let script = format!(
         "set -e; test \"$(uname -sm)\" = 'Linux {arch}' || {{ echo \"it is $(uname -sm), and this program is for \
          Linux {arch}\" >&2; exit 1; }}; mkdir -p .local/bin; cat > {there}.new; chmod 755 {there}.new; \
@@ -175,7 +176,7 @@ pub(crate) fn copy(way: &[String]) -> Result<String, String> {
             Some(name) if name == "ssh" => format!("'{}'", script.replace('\'', "'\\''")),
             Some(_) | None => script,
         })
-        .stdin(Stdio::from(own))
+        .stdin(Stdio::from(build))
         .output()
         .map_err(|error| reason(&error))?;
     match done.status.success() {
