@@ -61,7 +61,8 @@ impl Cluster {
         let path = std::env::var("PATH").unwrap_or_default();
         let path = format!("{}:{path}", self.file("bin").display());
         let root = self.file("").display().to_string();
-        let start = self.place.lab.start().options(json!({"states": ["queued"]}));
+        let start =
+            self.place.lab.start().options(json!({"states": ["queued"], "notify": ["state"]}));
         start.env("PATH", &path).env("SLURM_TEST", &root).env("ANTHROPIC_API_KEY", "a key").go()
     }
 
@@ -154,8 +155,10 @@ fn a_job_that_waits_says_why_and_never_runs_once_it_is_stopped() {
     cluster.behave("held", true);
     let daemon = cluster.daemon();
     let id = spawn(&daemon, "touch ran");
-    let task = eventually("the reason is known", || {
-        Some(daemon.check(&id)).filter(|task| task["queued"]["reason"]["why"] == "Resources")
+    let of_it = |push: &Value| push["task"]["queued"]["reason"]["why"] == "Resources";
+    let task = daemon.push("task/state", of_it)["task"].clone();
+    let task = eventually("the reason is stored", || {
+        Some(daemon.check(&id)).filter(|it| it["queued"]["reason"] == task["queued"]["reason"])
     });
     assert_eq!((&task["state"], &task["place"]["job"]), (&json!("queued"), &json!("1")));
     assert_eq!(task["shown"]["stands"], "queued, for gpu: Resources");
@@ -348,7 +351,8 @@ fn a_stop_reaches_a_task_whose_job_the_cluster_takes_for_over() {
     // Its slurmstepd was killed, and the keeper lives.
     cluster.calls_it("NODE_FAIL");
     let asked = cluster.calls("squeue").len();
-    eventually("it was asked again", || (cluster.calls("squeue").len() > asked).then_some(()));
+    let answered = || cluster.calls("answered squeue").len();
+    eventually("a later call was answered", || (answered() > asked).then_some(()));
     assert_eq!(daemon.check(&id)["state"], "running");
     daemon.ask("task/stop", json!({"id": id, "signal": "INT"}));
     let told = daemon.exited(&id);

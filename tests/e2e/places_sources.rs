@@ -40,7 +40,7 @@ fn ended(daemon: &Daemon, command: &str) -> Value {
 #[test]
 fn a_task_whose_sources_differ_at_its_place_has_a_warning_and_runs() {
     let place = with_trees();
-    let daemon = place.lab.daemon();
+    let daemon = place.lab.start().options(json!({"notify": ["state"]})).go();
     let same = ended(&daemon, "true");
     assert_eq!((&same["warning"], &same["exit"]["code"]), (&Value::Null, &json!(0)), "{same}");
     fs::write(place.there().join("app/a"), "two\n").expect("writable");
@@ -51,10 +51,9 @@ fn a_task_whose_sources_differ_at_its_place_has_a_warning_and_runs() {
     assert!(told.starts_with("exited 3 after") && told.contains(said), "{told}");
     sh(&place.there().join("app"), "git commit -q -a -m second");
     let id = id_of(&daemon.spawn(json!({"command": "cat", "on": "build", "stdin": "pipe"})));
-    let running = eventually("a warning while it runs", || {
-        let task = daemon.check(&id);
-        (task["state"] == "running" && task["warning"].is_string()).then_some(task)
-    });
+    // A client hears of it while the task runs.
+    let of_it = |push: &Value| push["task"]["id"] == *id && push["task"]["warning"].is_string();
+    let running = daemon.push("task/state", of_it)["task"].clone();
     let warning = running["warning"].as_str().unwrap_or_default();
     assert!(warning.starts_with("the sources differ: HEAD was "), "{running}");
     assert_eq!(running["shown"]["stands"], "running, with a warning");

@@ -20,6 +20,8 @@ fn a_task_that_waits_for_input_is_told_once_and_others_are_not() {
         spawn(json!({ "command": ["cat"], "stdin": "pipe" })),
         spawn(json!({ "command": "echo in a child; sh -c 'read y'", "stdin": "pipe" })),
     ];
+    let hidden = "stty -echo; printf 'secret: '; read x; sleep 600";
+    let hidden = spawn(json!({ "command": hidden, "pty": pty }));
     let busy = [
         spawn(json!({ "command": "sleep 600" })),
         spawn(json!({ "command": "sleep 600", "stdin": "pipe" })),
@@ -31,6 +33,7 @@ fn a_task_that_waits_for_input_is_told_once_and_others_are_not() {
             daemon.pushes("task/notified").into_iter().map(|push| push["notification"].clone());
         all.filter(|notification| notification["kind"] == "stalled").collect()
     };
+    let waiting = [&waiting[..], &[hidden.clone()]].concat();
     let told = until(TOLD, || (stalled().len() >= waiting.len()).then_some(()));
     let ids: Vec<String> = stalled().iter().map(|n| id_of(&n["task"])).collect();
     assert!(told.is_some(), "notified of {ids:?}, not of all of {waiting:?}");
@@ -66,7 +69,7 @@ fn a_task_that_waits_for_input_is_told_once_and_others_are_not() {
     let queued = daemon.drain().into_iter().filter(|n| n["kind"] == "stalled").count();
     assert_eq!(queued, waiting.len());
     daemon.call("task/write", json!({ "id": waiting[0], "data": "secret\n" }));
-    for id in &waiting[1..] {
+    for id in &waiting[1..3] {
         daemon.call("task/write", json!({ "id": id, "data": "\n", "eof": true }));
     }
     // The echo of the first and the output of the second show that they no longer wait.
@@ -75,7 +78,12 @@ fn a_task_that_waits_for_input_is_told_once_and_others_are_not() {
         assert!(push["task"].get("waitsForInput").is_none(), "{push}");
         assert_eq!(push["task"]["shown"]["stands"], "running");
     }
-    for id in &waiting {
+    for id in &waiting[..3] {
         assert_eq!(daemon.exited(id)["task"]["state"], "exited");
     }
+    // A hidden password causes no output, so only a look at the process shows that it no longer reads.
+    daemon.call("task/write", json!({ "id": hidden, "data": "secret\n" }));
+    let push = daemon.push("task/state", |push| push["task"]["id"] == *hidden);
+    assert!(push["task"].get("waitsForInput").is_none(), "{push}");
+    daemon.stop(&hidden);
 }

@@ -72,7 +72,7 @@ def is_queued_with_a_reason(lab):
     released, stopped = spawn(daemon, "exit 6", **held), spawn(daemon, "touch stopped", **held)
     for id in (released, stopped):
         task = ssh.wait("the reason", lambda: (lambda it: "JobHeldUser" in it["shown"]["stands"] and it)(check(daemon, id)))
-        assert task["shown"]["outcome"] == "queued" and "startedAt" not in task, task
+        assert task["shown"]["outcome"] == "queued" and "pid" not in task, task
     print(f"  {task['shown']['stands']}")
     daemon.call("task/stop", {"id": stopped})
     end = daemon.exited(stopped)[1]["params"]["notification"]["task"]

@@ -198,7 +198,7 @@ def main(wanted):
         if wanted in ("all", name):
             with figures.labs:
                 part(figures)
-    print("\n| what | figure | beside | ratio | goal | met | n | load |\n|---|---|---|---|---|---|---|---|")
+    print("\n| what | figure | beside | ratio | target | met | n | load |\n|---|---|---|---|---|---|---|---|")
     print("\n".join(figures.rows))
 
 

@@ -342,12 +342,12 @@ impl Shim {
         {
             self.stall_check = Some(now + STALL_RETRY);
             if let Life::Running = self.life
-                && !self.stalled
-                && self.is_waiting_for_input()
+                && self.is_waiting_for_input() != self.stalled
             {
-                self.stalled = true;
-                self.files.sheet().stalled(true);
-                self.files.ring(Kind::Stalled);
+                // It goes on without output if what it has read was a password.
+                self.stalled = !self.stalled;
+                self.files.sheet().stalled(self.stalled);
+                self.files.ring(if self.stalled { Kind::Stalled } else { Kind::Changed });
             }
         }
     }

@@ -215,7 +215,7 @@ export class Notices implements vscode.Disposable {
     if (held.length === 0) return;
     this.spaced = Date.now() + SPACING_MS;
     const ends = held.filter(({ notification }) => notification.kind === 'exited');
-    const failed = held.filter(({ notification }) => troubling(notification.task)).length;
+    const failed = held.filter(({ notification }) => isFailure(notification.task)).length;
     const words = held.slice(0, NAMED).map(({ notification }) => inWords(notification));
     const more = held.length > NAMED ? `; and ${held.length - NAMED} more` : '';
     const count =
@@ -224,8 +224,9 @@ export class Notices implements vscode.Disposable {
         : `${ends.length} background tasks finished${failed > 0 ? `, ${failed} failed` : ''}`;
     const message = held.length === 1 ? (words[0] ?? '') : `${count}: ${words.join('; ')}${more}`;
     this.tellEmitter.fire(message);
-    const show =
-      failed > 0 ? vscode.window.showWarningMessage : vscode.window.showInformationMessage;
+    const show = held.some(({ notification }) => troubling(notification.task))
+      ? vscode.window.showWarningMessage
+      : vscode.window.showInformationMessage;
     const [only, second] = held;
     show(asText(message), second ? 'Show Tasks' : 'Show Output').then((answer) => {
       if (!answer || !only) return;

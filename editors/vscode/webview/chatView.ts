@@ -98,7 +98,7 @@ export class ChatView {
     // Follow new entries only if the log is scrolled to its end.
     const atEnd = this.isAtEnd();
     const kind = session?.running ? 'waiting' : 'user';
-    const sent = (session?.sent ?? []).map((text): Entry => ({ kind, text }));
+    const sent = (session?.sent ?? []).map(({ text }): Entry => ({ kind, text }));
     this.drawEntries([...(session?.entries ?? []), ...sent]);
     this.drawAsks(session?.permissions ?? []);
     this.drawState(session);

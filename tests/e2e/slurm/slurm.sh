@@ -2,11 +2,12 @@
 # A Slurm of one node, for tests: `sbatch`, `squeue`, `scancel` and `srun` are links to this file. A job is a process of this
 # machine. What lies in $SLURM_TEST says how it behaves: `down`, it does not answer; `held`, jobs wait until that is gone;
 # `waking`, jobs have a node that does not start them; `slow`, sbatch does not say the number of the job that it has taken.
-# `accounting` is what sacct writes. `calls` has a line for each call.
+# `accounting` is what sacct writes. `calls` has a line for each call, and one for its end.
 set -u
 jobs=$SLURM_TEST/jobs
 name=${0##*/}
 echo "$name $*" >> "$SLURM_TEST/calls"
+trap 'echo "answered $name" >> "$SLURM_TEST/calls"' EXIT
 [ "$name $1" = "sbatch --version" ] && { echo "slurm 22.05.8"; exit 0; }
 if [ -e "$SLURM_TEST/down" ]; then
     echo "$name: error: Unable to contact slurm controller (connect failure)" >&2

@@ -40,8 +40,7 @@ impl Courier {
             (Ok(_), None) => unknown("what was stored at the spawn cannot be read"),
         };
         if errand.note_sources(sources) {
-            let kind = if errand.started { Kind::Started } else { Kind::Queued };
-            self.ring(kind, id);
+            self.ring(Kind::Changed, id);
         }
         let waits = self.errands.get_mut(&id).and_then(|errand| errand.end.take());
         if let Some((task, preview)) = waits {

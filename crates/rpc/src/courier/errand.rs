@@ -266,10 +266,6 @@ impl Errand {
         self.holding.store(false, Ordering::Relaxed);
     }
 
-    pub(super) fn is_stalled(&self) -> bool {
-        self.stalled
-    }
-
     /// Records whether the task waits for input; returns whether that changed.
     pub(super) fn note_stalled(&mut self, stalled: bool) -> bool {
         if self.stalled == stalled {
@@ -336,9 +332,6 @@ impl Errand {
         let sheet = &self.sheet;
         log::append(&self.record, &mut self.extent, data, |extent| sheet.extent(extent));
         self.there = self.there.max(self.extent.total);
-        if !data.is_empty() {
-            self.note_stalled(false);
-        }
         self.last.extend_from_slice(data);
         self.last.drain(..self.last.len().saturating_sub(LAST_BYTES));
         self.sheet.last(&self.last);

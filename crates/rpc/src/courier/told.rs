@@ -164,9 +164,8 @@ impl Courier {
                 let (id, offset) = (*id, params["offset"].as_u64().unwrap_or(0));
                 let Some(data) = bytes_of(params) else { return };
                 let Some(errand) = self.errands.get_mut(&id).filter(|it| !it.ended) else { return };
-                let was_stalled = errand.is_stalled();
                 let is_whole = errand.output(offset, &data);
-                if was_stalled && !errand.is_stalled() {
+                if errand.note_stalled(false) {
                     self.ring(Kind::Changed, id);
                 }
                 if !is_whole {
@@ -250,8 +249,7 @@ impl Courier {
             sources: String::new(),
         };
         if (place.is_object() || why.is_string()) && errand.note_engine(engine) {
-            let kind = if errand.started { Kind::Started } else { Kind::Queued };
-            self.ring(kind, id);
+            self.ring(Kind::Changed, id);
         }
     }
 

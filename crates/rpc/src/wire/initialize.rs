@@ -92,7 +92,8 @@ pub(crate) enum NewKind {
     Began,
     /// `session/timeline`: changed pieces of the timelines of open sessions.
     Timeline,
-    /// `task/state`: a task no longer waits for input, or the contact with its place was lost or restored.
+    /// `task/state`: a task no longer waits for input, the contact with its place was lost or restored, or what is known
+    /// of it there has changed.
     State,
     /// A push of a later version.
     #[serde(other)]

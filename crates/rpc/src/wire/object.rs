@@ -245,10 +245,10 @@ pub(crate) struct QueuedReason {
     /// The ids of the tasks that must end first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) after: Vec<String>,
-    /// The place that has not accepted or not started the task yet.
+    /// The place that has not accepted the task, or has accepted and not started it yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) place: Option<String>,
-    /// The reason of the place or its batch system why the task waits.
+    /// Why the task waits there, as the place or its batch system says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<String>,
 }

@@ -111,14 +111,14 @@ local function flush()
   ends = {}
   for _, task in ipairs(tasks) do
     local level = levels[task.shown.notice] or vim.log.levels.INFO
-    failed = failed + (level > vim.log.levels.INFO and 1 or 0)
+    failed = failed + (level == vim.log.levels.ERROR and 1 or 0)
     worst = math.max(worst, level)
   end
   local text = #tasks <= listed and one_line(tasks)
   if not text then
     text = ("meanwhile: %d tasks ended"):format(#tasks)
     if failed > 0 then
-      text = text .. (", %d of them failed or stopped"):format(failed)
+      text = text .. (", %d of them failed"):format(failed)
     end
   end
   say(text, worst)

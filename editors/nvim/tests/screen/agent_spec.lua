@@ -454,7 +454,7 @@ text = "Ours."
     other:sees("idle · Process %d+ has this session open")
     -- A prompt that cannot be sent is kept.
     other:ask("From here")
-    other:hears("has this session open")
+    other:hears("not sent; `:Meanwhile! chat` begins another")
     assert.equal("From here", other:text())
     nvim:ask("Go on")
     other:says("Go on")

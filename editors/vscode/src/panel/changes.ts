@@ -22,7 +22,10 @@ export class Changes implements vscode.FileSystemProvider, vscode.Disposable {
     vscode.workspace.registerFileSystemProvider(CHANGE_SCHEME, this),
     // Not before: an automatic save may be under way, and would fail without the text.
     vscode.workspace.onDidCloseTextDocument(({ uri }) => {
-      if (this.keyOf(uri) === undefined) this.texts.delete(uri.toString());
+      // A change of the language closes the document, too, and its tab stays.
+      const isShown =
+        tabsOf((modified, original) => [modified, original].some(sameAs(uri))).length > 0;
+      if (this.keyOf(uri) === undefined && !isShown) this.texts.delete(uri.toString());
     }),
   );
   private time = 1;
@@ -82,8 +85,9 @@ export class Changes implements vscode.FileSystemProvider, vscode.Disposable {
     this.proposals.delete(key);
     // When closing an unsaved document, VS Code would ask whether to save it.
     await documentOf(proposal.uri)?.save();
-    const uri = proposal.uri.toString();
-    await vscode.window.tabGroups.close(tabsOf((modified) => modified.toString() === uri));
+    await vscode.window.tabGroups.close(tabsOf(sameAs(proposal.uri)));
+    // The person had closed it before the answer.
+    if (!documentOf(proposal.uri)) this.texts.delete(proposal.uri.toString());
   }
 
   private async compare(
@@ -159,11 +163,16 @@ function documentOf(uri: vscode.Uri): vscode.TextDocument | undefined {
 }
 
 /** The diff editor tabs whose right side satisfies `isOurs`. */
-function tabsOf(isOurs: (modified: vscode.Uri) => boolean): vscode.Tab[] {
+function tabsOf(isOurs: (modified: vscode.Uri, original: vscode.Uri) => boolean): vscode.Tab[] {
   const tabs = vscode.window.tabGroups.all.flatMap((group) => group.tabs);
   return tabs.filter(
-    ({ input }) => input instanceof vscode.TabInputTextDiff && isOurs(input.modified),
+    ({ input }) =>
+      input instanceof vscode.TabInputTextDiff && isOurs(input.modified, input.original),
   );
+}
+
+function sameAs(uri: vscode.Uri): (other: vscode.Uri) => boolean {
+  return (other) => other.toString() === uri.toString();
 }
 
 /** Whether line endings are mixed; an editor would make them uniform. */

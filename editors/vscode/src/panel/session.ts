@@ -50,12 +50,18 @@ export interface Permission {
   request: PermissionRequest;
 }
 
+/** A prompt from this window; `key` tells two prompts of the same text apart. */
+export interface Prompt {
+  key: number;
+  text: string;
+}
+
 export interface SessionModel {
   id: string;
   title: string | undefined;
   entries: Entry[];
   /** Prompts whose turns have not started, in order. */
-  sent: string[];
+  sent: Prompt[];
   /** A turn runs. */
   running: boolean;
   retry: string | undefined;
@@ -73,9 +79,9 @@ export type SessionEvent =
   | { type: 'timeline'; timeline: Timeline }
   | { type: 'pieces'; pieces: Piece[] }
   /** A prompt sent from this window; the daemon does not echo it. */
-  | { type: 'prompted'; text: string }
+  | { type: 'prompted'; prompt: Prompt }
   /** A prompt was refused, and no turn started; or its turn failed, and no push said so. */
-  | { type: 'refused'; text: string; error: string }
+  | { type: 'refused'; prompt: Prompt; error: string }
   | { type: 'permission'; permission: Permission }
   | { type: 'permissionOver'; key: number }
   | { type: 'held'; held: SessionModel['held'] }
@@ -124,11 +130,13 @@ export function reduce(model: SessionModel, event: SessionEvent): void {
       model.timeline = place(model.timeline, event.pieces);
       return;
     case 'prompted':
-      model.sent.push(event.text);
+      model.sent.push(event.prompt);
       return;
     case 'refused': {
-      const at = model.sent.indexOf(event.text);
-      if (at >= 0) model.entries.push({ kind: 'user', text: model.sent.splice(at, 1)[0] ?? '' });
+      const { key, text } = event.prompt;
+      const waits = model.sent.some((one) => one.key === key);
+      if (waits) model.entries.push({ kind: 'user', text });
+      model.sent = model.sent.filter((one) => one.key !== key);
       model.entries.push({ kind: 'error', text: event.error });
       return;
     }

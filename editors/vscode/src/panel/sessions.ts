@@ -32,6 +32,8 @@ export class Sessions {
   /** Sessions being loaded: a view gets the whole session when `open` returns, not its events. */
   private readonly loading = new Set<SessionModel>();
   private readonly asked = new Map<number, Asked>();
+  /** How many prompts were sent. */
+  private prompts = 0;
   infos: SessionInfo[] = [];
 
   private readonly eventEmitter = new vscode.EventEmitter<{
@@ -147,7 +149,8 @@ export class Sessions {
   /** Returns when the turn is over. */
   async prompt(id: string, text: string): Promise<void> {
     const { held } = this.models.get(id) ?? {};
-    this.take(id, { type: 'prompted', text });
+    const prompt = { key: ++this.prompts, text };
+    this.take(id, { type: 'prompted', prompt });
     try {
       if (held) {
         const cwd = this.folder.workspaceFolder.uri.fsPath;
@@ -159,10 +162,10 @@ export class Sessions {
         prompt: [{ type: 'text', text }],
       });
     } catch (error) {
-      const begun = !this.models.get(id)?.sent.includes(text);
+      const begun = !this.models.get(id)?.sent.some(({ key }) => key === prompt.key);
       // The end of its turn has told this.
       if (begun && errorCode(error) === ERRORS.modelFailed) return;
-      this.take(id, { type: 'refused', text, error: (error as Error).message });
+      this.take(id, { type: 'refused', prompt, error: (error as Error).message });
     }
   }
 

@@ -799,11 +799,11 @@ export interface QueuedReason {
    */
   after?: string[];
   /**
-   * The place that has not accepted or not started the task yet.
+   * The place that has not accepted the task, or has accepted and not started it yet.
    */
   place?: string;
   /**
-   * The reason of the place or its batch system why the task waits.
+   * Why the task waits there, as the place or its batch system says.
    */
   why?: string;
 }

@@ -254,19 +254,31 @@ test('a plan is one entry that changes', () => {
   ]);
 });
 
+const prompt = (key: number, text: string) => ({ key, text });
+
 test('a prompt sent while a turn runs waits, and takes its place when its turn begins', () => {
-  const model = after({ type: 'prompted', text: 'one' }, { type: 'prompted', text: 'two' });
+  const [one, two, three] = [prompt(1, 'one'), prompt(2, 'two'), prompt(3, 'three')] as const;
+  const model = after({ type: 'prompted', prompt: one }, { type: 'prompted', prompt: two });
   reduce(model, begins('one'));
-  expect([model.entries.length, model.sent]).toEqual([1, ['two']]);
+  expect([model.entries.length, model.sent]).toEqual([1, [two]]);
   reduce(model, ends());
   reduce(model, begins('two'));
   expect(model.entries.at(-1)).toEqual({ kind: 'user', text: 'two' });
   expect(model.sent).toEqual([]);
-  reduce(model, { type: 'prompted', text: 'three' });
-  reduce(model, { type: 'refused', text: 'three', error: 'overloaded' });
+  reduce(model, { type: 'prompted', prompt: three });
+  reduce(model, { type: 'refused', prompt: three, error: 'overloaded' });
   expect(model.sent).toEqual([]);
   expect(model.entries.slice(-2)).toEqual([
     { kind: 'user', text: 'three' },
     { kind: 'error', text: 'overloaded' },
   ]);
+});
+
+test('of two prompts of the same text, the one that was refused is taken out', () => {
+  const [first, second] = [prompt(1, 'go on'), prompt(2, 'go on')] as const;
+  const model = after({ type: 'prompted', prompt: first }, { type: 'prompted', prompt: second });
+  reduce(model, begins('go on'));
+  reduce(model, { type: 'refused', prompt: first, error: 'the turn failed' });
+  expect(model.sent).toEqual([second]);
+  expect(model.entries.map(({ kind }) => kind)).toEqual(['user', 'error']);
 });

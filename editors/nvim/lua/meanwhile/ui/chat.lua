@@ -21,7 +21,7 @@ local M = {}
 ---@field buf integer the transcript
 ---@field input integer the prompt
 ---@field drawn { item: meanwhile.Item, count: integer }[] items in the buffer, and their line counts
----@field sent string[] prompts whose turns have not started
+---@field sent { text: string }[] prompts whose turns have not started; the same text may be in it twice
 ---@field unsent string[] prompts to send once the session is open
 ---@field running boolean whether a turn runs
 ---@field loading boolean
@@ -262,7 +262,8 @@ function Chat:send(text)
     table.insert(self.unsent, text)
     if self.watched.holder == "open" then
       self:give_back()
-      return tell.warn(self.watched.says)
+      -- A message is cut to one line, so it begins with what to do.
+      return tell.warn("not sent; `:Meanwhile! chat` begins another session: " .. self.watched.says)
     end
     self.loading, self.watched = true, nil
     return self:open("session/resume")
@@ -271,7 +272,8 @@ function Chat:send(text)
     table.insert(self.unsent, text)
     return self.loading or self:begin()
   end
-  table.insert(self.sent, text)
+  local prompt = { text = text }
+  table.insert(self.sent, prompt)
   self:soon()
   for _, win in ipairs(vim.fn.win_findbuf(self.buf)) do
     vim.api.nvim_win_set_cursor(win, { vim.api.nvim_buf_line_count(self.buf), 0 })
@@ -284,8 +286,10 @@ function Chat:send(text)
     if self.session ~= session or not err then
       return
     end
-    local at = vim.fn.index(self.sent, text) + 1
-    if at > 0 then
+    local at = vim.iter(ipairs(self.sent)):find(function(_, one)
+      return one == prompt
+    end)
+    if at then
       -- It was refused, and no turn started.
       table.remove(self.sent, at)
       self.log:prompt(text)
