@@ -53,7 +53,9 @@ fn a_task_whose_sources_differ_at_its_place_has_a_warning_and_runs() {
     let id = id_of(&daemon.spawn(json!({"command": "cat", "on": "build", "stdin": "pipe"})));
     // A client hears of it while the task runs.
     let of_it = |push: &Value| push["task"]["id"] == *id && push["task"]["warning"].is_string();
-    let running = daemon.push("task/state", of_it)["task"].clone();
+    daemon.push("task/state", of_it);
+    let running =
+        eventually("it runs", || Some(daemon.check(&id)).filter(|task| task["state"] == "running"));
     let warning = running["warning"].as_str().unwrap_or_default();
     assert!(warning.starts_with("the sources differ: HEAD was "), "{running}");
     assert_eq!(running["shown"]["stands"], "running, with a warning");

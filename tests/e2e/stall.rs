@@ -33,7 +33,7 @@ fn a_task_that_waits_for_input_is_told_once_and_others_are_not() {
             daemon.pushes("task/notified").into_iter().map(|push| push["notification"].clone());
         all.filter(|notification| notification["kind"] == "stalled").collect()
     };
-    let waiting = [&waiting[..], &[hidden.clone()]].concat();
+    let waiting = [&waiting[..], std::slice::from_ref(&hidden)].concat();
     let told = until(TOLD, || (stalled().len() >= waiting.len()).then_some(()));
     let ids: Vec<String> = stalled().iter().map(|n| id_of(&n["task"])).collect();
     assert!(told.is_some(), "notified of {ids:?}, not of all of {waiting:?}");

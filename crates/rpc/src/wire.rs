@@ -25,7 +25,7 @@ pub(crate) use method::{
     TaskResult, UnsubscribeParams, WaitMode, WaitParams, WaitResult, WatchParam, WriteParams,
 };
 pub(crate) use object::{
-    Actor, Cause, Contact, DateTime, Delivered, DeliveredBy, Exit, Gap, Match, Notice,
+    Actor, Cause, Contact, DateTime, Delivered, DeliveredBy, Exit, Gap, Match, NoticeLevel,
     Notification, NotificationKind, Output, Preview, Progress, Queued, QueuedReason, Shown,
     Standing, Survivor, Task, TaskPlace, TaskRole, TaskState,
 };

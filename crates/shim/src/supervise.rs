@@ -133,6 +133,7 @@ impl Shim {
                 shim.notes.input(writer);
             }
         }
+        shim.stalled = record.stalled;
         shim.signalled = record.signal.map(|sent| (sent.signal, sent.cause));
         // Look up the members now, while the leader still exists and proves that the session is the task's.
         shim.members();

@@ -34,6 +34,7 @@ use crate::background::quote::quote_argv;
 use crate::background::store::Store;
 use crate::background::supervisor::{Charge, DEMANDS, Supervisor};
 use crate::background::task::{Contact, DeliveredBy, Task, TaskId};
+use crate::background::watch::Scanner;
 use crate::background::{
     Ack, Command, Drained, Mode, Options, Remove, Role, Settings, Spawn, Spawned, Stdin, Stop,
     Token, Waited, Which,
@@ -219,6 +220,8 @@ impl Background {
             }
             Some(place) => {
                 self.check_resources(place, &wish.resources)?;
+                // Before the place's command runs, which may take minutes.
+                Scanner::for_task(&wish.watches)?;
                 (cwd, sources) = self.directory_at(place, &cwd).await?;
                 spec::Line::default()
             }

@@ -5,15 +5,17 @@ pub mod sbatch;
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use meanwhile_shim::{lock, place};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 pub use crate::background::home::put_shim;
 use crate::background::task::{Contact, Timestamp};
@@ -26,8 +28,11 @@ pub const COURIER: &str = "courier";
 const SAID_BYTES: usize = 2_048;
 /// The interval of checks whether the `before` command of another spawn has ended.
 const ROUND: Duration = Duration::from_millis(20);
-/// How long the output of a command may take to end after the command itself.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+/// Bytes in one read of a command's output, and the number of reads that empty a pipe (pipe(7), "Pipe capacity").
+const PIECE_BYTES: usize = 8_192;
+const PIPE_PIECES: usize = 8;
+/// The interval, in milliseconds, of checks whether a silent command has ended and left a process behind.
+const ROUND_MS: u16 = 50;
 
 /// A place (`config.toml`, sections `places`).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -200,30 +205,37 @@ pub fn prepare(state: &Path, name: &str, place: &Place, workspace: &Path) -> Res
 }
 
 /// Runs a command and keeps the last [`SAID_BYTES`] of its output. A process that it leaves behind, such as ssh's
-/// master connection, may keep the pipe open, so the output ends soon after the command does.
+/// master connection, may keep the pipe open, so the output ends with the command.
 fn run_with_tail(mut command: Command) -> std::io::Result<(ExitStatus, Vec<u8>)> {
     let (mut reader, writer) = std::io::pipe()?;
-    let tail = Arc::new(Mutex::new(Vec::new()));
-    let (sender, end) = mpsc::channel::<()>();
-    let kept = tail.clone();
-    thread::Builder::new().name("before".to_owned()).spawn(move || {
-        let mut piece = [0; 8_192];
-        while let Ok(count @ 1..) = reader.read(&mut piece) {
-            let mut tail = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            tail.extend_from_slice(&piece[..count]);
-            let beyond = tail.len().saturating_sub(SAID_BYTES);
-            tail.drain(..beyond);
-        }
-        drop(sender);
-    })?;
+    fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     let mut child = command.stdout(writer.try_clone()?).stderr(writer).spawn()?;
     // It holds the writing ends of the pipe.
     drop(command);
-    let status = child.wait()?;
-    // An error is the end of the output.
-    let _ = end.recv_timeout(LAST_WORDS);
-    let said = std::mem::take(&mut *tail.lock().unwrap_or_else(PoisonError::into_inner));
-    Ok((status, said))
+    let (mut tail, mut piece) = (Vec::new(), [0; PIECE_BYTES]);
+    let (mut status, mut rest) = (None, PIPE_PIECES);
+    while rest > 0 {
+        match reader.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => {
+                tail.extend_from_slice(&piece[..count]);
+                let beyond = tail.len().saturating_sub(SAID_BYTES);
+                tail.drain(..beyond);
+                // What was in the pipe when the command ended; a process that it has left may write for ever.
+                rest -= usize::from(status.is_some());
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock && status.is_some() => break,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let mut fds = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
+                let _ = poll(&mut fds, PollTimeout::from(ROUND_MS));
+                status = child.try_wait()?;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    let status = status.map_or_else(|| child.wait(), Ok)?;
+    Ok((status, tail))
 }
 
 /// Whether a place could be reached when its courier last tried; `None` if it has not tried yet.

@@ -138,6 +138,51 @@ mod tests {
     }
 
     #[test]
+    fn an_incomplete_character_at_the_end_is_cut_off_and_a_whole_one_is_not() {
+        for character in ["é", "€", "😀"] {
+            let whole = format!("a{character}");
+            assert_eq!(without_partial_end(whole.as_bytes()), whole.as_bytes());
+            for end in 2..whole.len() {
+                assert_eq!(without_partial_end(&whole.as_bytes()[..end]), b"a", "{whole} to {end}");
+            }
+        }
+        for kept in [&b""[..], b"a", b"\xff", b"a\xc1", b"\x80\x80\x80\x80", b"a\xf5\x80"] {
+            assert_eq!(without_partial_end(kept), kept);
+        }
+    }
+
+    #[test]
+    fn a_cut_moves_to_a_line_end_only_if_that_is_near_and_keeps_half() {
+        let lines = |before: usize, after: usize| {
+            [&vec![b'x'; before][..], b"\n", &vec![b'x'; after]].concat()
+        };
+        for (before, after, kept) in [
+            // The line end is 256 bytes from the cut, and then one more.
+            (1_792, 255, 1_793),
+            (1_791, 256, 2_048),
+            // It keeps half of the bytes, and then one byte less.
+            (50, 50, 51),
+            (49, 51, 101),
+        ] {
+            assert_eq!(head_end(&lines(before, after)).len(), kept, "{before}, {after}");
+        }
+        for (before, after, kept) in
+            [(255, 1_792, 1_792), (256, 1_791, 2_048), (49, 50, 50), (50, 49, 100)]
+        {
+            assert_eq!(tail_end(&lines(before, after)).len(), kept, "{before}, {after}");
+        }
+    }
+
+    #[test]
+    fn a_tail_that_begins_inside_a_character_leaves_out_its_rest() {
+        for (text, kept) in [("é".repeat(2_000) + "x", 2_047), ("@@€".repeat(900) + "x", 2_046)]
+        {
+            let tail = tail_end(text.as_bytes());
+            assert_eq!(std::str::from_utf8(tail).map(str::len), Ok(kept));
+        }
+    }
+
+    #[test]
     fn a_short_output_is_shown_whole() {
         for output in ["", "ok\n", "é", &"x".repeat(4_096)] {
             for read in [2_048, 4_096, 9_999] {

@@ -249,15 +249,15 @@ fn a_notice_is_as_urgent_as_the_state() {
     let late = ended(Outcome::TimedOut, Exit::Unknown, Some(Actor::Deadline));
     for (state, waits_for_input, expect) in [
         (State::Running, false, None),
-        (State::Running, true, Some(wire::Notice::Warning)),
-        (exited(Exit::Code(0)), false, Some(wire::Notice::Info)),
-        (stopped(Actor::Client), false, Some(wire::Notice::Info)),
-        (stopped(Actor::Agent), false, Some(wire::Notice::Info)),
-        (stopped(Actor::Linger), false, Some(wire::Notice::Warning)),
-        (stopped(Actor::Dependency), false, Some(wire::Notice::Warning)),
-        (exited(Exit::Code(1)), false, Some(wire::Notice::Error)),
-        (late, false, Some(wire::Notice::Error)),
-        (lost, false, Some(wire::Notice::Error)),
+        (State::Running, true, Some(wire::NoticeLevel::Warning)),
+        (exited(Exit::Code(0)), false, Some(wire::NoticeLevel::Info)),
+        (stopped(Actor::Client), false, Some(wire::NoticeLevel::Info)),
+        (stopped(Actor::Agent), false, Some(wire::NoticeLevel::Info)),
+        (stopped(Actor::Linger), false, Some(wire::NoticeLevel::Warning)),
+        (stopped(Actor::Dependency), false, Some(wire::NoticeLevel::Warning)),
+        (exited(Exit::Code(1)), false, Some(wire::NoticeLevel::Error)),
+        (late, false, Some(wire::NoticeLevel::Error)),
+        (lost, false, Some(wire::NoticeLevel::Error)),
     ] {
         let task = Task { waits_for_input, ..task(state) };
         assert_eq!(to_wire::shown(&task).notice, expect, "{task:?}");

@@ -103,15 +103,15 @@ pub(crate) fn shown(task: &task::Task) -> wire::Shown {
 }
 
 /// How urgently a person is notified of a task's state; `None` if it needs no notice. The agent itself waits for a step.
-fn notice(task: &task::Task) -> Option<wire::Notice> {
+fn notice(task: &task::Task) -> Option<wire::NoticeLevel> {
     let by = task.end().and_then(|end| end.cause.as_ref()).map(|cause| cause.actor);
     match standing(&task.state) {
         _ if task.is_step => None,
         wire::Standing::Queued | wire::Standing::Stopping => None,
-        wire::Standing::Running => task.waits_for_input.then_some(wire::Notice::Warning),
-        wire::Standing::Succeeded => Some(wire::Notice::Info),
+        wire::Standing::Running => task.waits_for_input.then_some(wire::NoticeLevel::Warning),
+        wire::Standing::Succeeded => Some(wire::NoticeLevel::Info),
         wire::Standing::Stopped => match by {
-            None | Some(task::Actor::Client | task::Actor::Agent) => Some(wire::Notice::Info),
+            None | Some(task::Actor::Client | task::Actor::Agent) => Some(wire::NoticeLevel::Info),
             Some(
                 task::Actor::Deadline
                 | task::Actor::Linger
@@ -119,10 +119,10 @@ fn notice(task: &task::Task) -> Option<wire::Notice> {
                 | task::Actor::Dependency
                 | task::Actor::Engine
                 | task::Actor::Daemon,
-            ) => Some(wire::Notice::Warning),
+            ) => Some(wire::NoticeLevel::Warning),
         },
         wire::Standing::Failed | wire::Standing::TimedOut | wire::Standing::Lost => {
-            Some(wire::Notice::Error)
+            Some(wire::NoticeLevel::Error)
         }
     }
 }

@@ -34,6 +34,11 @@ fn name_of<T: PartialEq>(table: &[(&'static str, T)], value: T) -> &'static str 
     table.iter().find(|(_, known)| *known == value).map_or("", |(name, _)| name)
 }
 
+/// The outcome of this name.
+pub(super) fn outcome(name: &str) -> Option<Outcome> {
+    OUTCOMES.iter().find(|(known, _)| *known == name).map(|(_, outcome)| *outcome)
+}
+
 /// The name of an outcome on the wire.
 pub(super) fn state(outcome: Outcome) -> &'static str {
     name_of(&OUTCOMES, outcome)

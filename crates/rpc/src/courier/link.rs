@@ -11,6 +11,7 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use meanwhile_core::background::places::PlaceKind;
+use meanwhile_core::background::task::Timestamp;
 use meanwhile_core::background::words::one_line;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -94,22 +95,24 @@ impl Link {
     }
 
     /// Says that this installation needs nothing there but these tasks. A server keeps tasks for its own time.
-    pub(crate) fn keep(&mut self, installation: &str, ids: &[String]) {
+    ///
+    /// `at`: when the list was read.
+    pub(crate) fn keep(&mut self, installation: &str, ids: &[String], at: Timestamp) {
         match self {
             Self::Program(_) => {}
             Self::Slurm(engine) => {
-                let params = json!({"installation": installation, "ids": ids});
+                let params = json!({"installation": installation, "ids": ids, "at": at.0});
                 engine.request("task/keep", &params);
             }
         }
     }
 
-    /// Says that a task is to be stopped before it starts there, if it has not started. A server takes the order to
-    /// stop it afterwards.
-    pub(crate) fn hold(&self, params: &mut Value) {
+    /// Says that a task is to be stopped, and how: it must not start there if it has not started. A server takes the
+    /// order to stop it afterwards.
+    pub(crate) fn hold(&self, params: &mut Value, stop: &Value) {
         match self {
             Self::Program(_) => {}
-            Self::Slurm(_) => params["stopped"] = json!(true),
+            Self::Slurm(_) => params["stop"] = stop.clone(),
         }
     }
 }

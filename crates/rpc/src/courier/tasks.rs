@@ -132,8 +132,8 @@ impl Courier {
         let Way::Open(link) = &self.way else { return };
         let Some(errand) = self.errands.get_mut(&id) else { return };
         let hold = |params: &mut Value| {
-            if errand.stop.is_some() {
-                link.hold(params);
+            if let Some(stop) = &errand.stop {
+                link.hold(params, &how(stop));
             }
         };
         match (&errand.remote, errand.ended) {
@@ -165,8 +165,8 @@ impl Courier {
         let (Way::Open(_), Some(remote)) = (&self.way, errand.remote.clone()) else { return };
         let Some(stop) = errand.stop.as_mut().filter(|stop| !stop.sent) else { return };
         stop.sent = true;
-        let grace = u64::try_from(stop.grace.as_millis()).unwrap_or(u64::MAX);
-        let params = json!({"id": remote, "signal": signal_name(stop.signal), "graceMs": grace});
+        let mut params = how(stop);
+        params["id"] = json!(remote);
         self.request(What::Stop(id), "task/stop", &params);
     }
 
@@ -225,6 +225,12 @@ impl Courier {
             errand.count_order();
         }
     }
+}
+
+/// The signal and the grace period of a stop.
+fn how(stop: &StopOrder) -> Value {
+    let grace = u64::try_from(stop.grace.as_millis()).unwrap_or(u64::MAX);
+    json!({"signal": signal_name(stop.signal), "graceMs": grace})
 }
 
 /// The task's directory there. The workspace there is the directory in which the server starts: over ssh, the home

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use meanwhile_core::background::task::TaskId;
+use meanwhile_core::background::task::{TaskId, Timestamp};
 use meanwhile_shim::bell::Kind;
 use meanwhile_shim::place::Contact;
 use meanwhile_shim::record::{self, Actor, Cause, Outcome};
@@ -85,8 +85,9 @@ impl Courier {
         self.drain();
         // Ended tasks that were given up when the previous connection closed.
         self.find_unfinished();
+        let at = Timestamp::now();
         if let (Ok(needed), Way::Open(link)) = (self.needed(), &mut self.way) {
-            link.keep(&self.installation, &needed);
+            link.keep(&self.installation, &needed, at);
         }
     }
 

@@ -147,16 +147,16 @@ pub(crate) struct Shown {
     pub(crate) order: String,
     /// How urgently to notify a person who does not see the task. Left out if its state needs no notice.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) notice: Option<Notice>,
+    pub(crate) notice: Option<NoticeLevel>,
 }
 
 /// How urgent a notice to a person is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(crate) enum Notice {
+pub(crate) enum NoticeLevel {
     /// It succeeded, or a client or the agent stopped it.
     Info,
-    /// It waits for input, or the daemon stopped it.
+    /// It waits for input, or was stopped by neither a client nor the agent.
     Warning,
     /// It failed, timed out or was lost.
     Error,

@@ -30,7 +30,7 @@ export type Standing =
 /**
  * How urgent a notice to a person is.
  */
-export type Notice = 'info' | 'warning' | 'error';
+export type NoticeLevel = 'info' | 'warning' | 'error';
 /**
  * Result of `task/check`.
  */
@@ -454,7 +454,7 @@ export type SessionUpdate =
   | (UsageUpdate & {
       sessionUpdate: 'usage_update';
     })
-  | (Notice2 & {
+  | (Notice & {
       sessionUpdate: 'notice';
     })
   | (CompactionUpdate & {
@@ -937,7 +937,7 @@ export interface Shown {
    * Its place in a list: lists are sorted by this text, ascending.
    */
   order: string;
-  notice?: Notice;
+  notice?: NoticeLevel;
 }
 /**
  * One task and the end of its output.
@@ -1962,7 +1962,7 @@ export interface Cost {
 /**
  * Fire-and-forget information for the user.
  */
-export interface Notice2 {
+export interface Notice {
   severity: NoticeSeverity;
   /**
    * Required non-empty plain-text title that can stand alone.

@@ -1,7 +1,8 @@
 //! Which options of `sbatch` a place or a task can have.
 
+const NOTHING: &str = "nothing would run; leave it out";
 /// Options that are refused: the name, the letter if there is one, and the reason with what to do.
-const REFUSED: [(&str, Option<char>, &str); 6] = [
+const REFUSED: [(&str, Option<char>, &str); 9] = [
     ("array", Some('a'), "a task is one job; spawn a task for each element"),
     (
         "clusters",
@@ -9,12 +10,15 @@ const REFUSED: [(&str, Option<char>, &str); 6] = [
         "a place is the cluster of its own host; set up a place on a host of the other cluster",
     ),
     ("parsable", None, "it is always given; leave it out"),
-    ("test-only", None, "nothing would run; leave it out"),
+    ("test-only", None, NOTHING),
     (
         "wait",
         Some('W'),
         "a task waits in the queue by itself; leave it out, and use `meanwhile wait`",
     ),
+    ("help", Some('h'), NOTHING),
+    ("usage", None, NOTHING),
+    ("version", Some('V'), NOTHING),
     ("wrap", None, "a job runs the command of its task; leave it out"),
 ];
 /// Options after which no value follows as a word of its own (sbatch(1)).
@@ -93,7 +97,7 @@ impl<'a> Written<'a> {
         REFUSED.iter().find(is_it).map(|(.., why)| *why)
     }
 
-    /// Whether the next word is its value.
+    /// Whether the next word may be its value.
     fn wants_value(&self) -> bool {
         match self {
             Self::Script => false,
@@ -111,7 +115,7 @@ impl<'a> Written<'a> {
 ///
 /// The text names the first one that cannot be given, and says what to do.
 pub fn check(options: &[String]) -> Result<(), String> {
-    let mut words = options.iter();
+    let mut words = options.iter().peekable();
     while let Some(word) = words.next() {
         let written = Written::of(word);
         if let Some(why) = written.refusal() {
@@ -123,10 +127,10 @@ pub fn check(options: &[String]) -> Result<(), String> {
                  `--qos=high`, or `-w` and `n2` as two words"
             ));
         }
-        if written.wants_value() && words.next().is_none() {
-            return Err(format!(
-                "`{word}` has no value: expected one behind it, as in `--qos=high`"
-            ));
+        // An option that is not known here, such as one of a plug-in, may have no value. What looks like an option
+        // is checked as one.
+        if written.wants_value() {
+            let _value = words.next_if(|next| !next.starts_with('-'));
         }
     }
     Ok(())
@@ -161,6 +165,8 @@ mod tests {
             &["--partition", "gpu", "--nice"],
             &["-w", "n2", "-N1", "--exclusive=user"],
             &["-Hw", "n2"],
+            &["--stepmgr"],
+            &["--of-a-plugin", "value", "--verbose"],
             &[
                 "--wait-all-nodes=1",
                 "--mem=4G",
@@ -186,7 +192,11 @@ mod tests {
             (&["--nice", "10"], "script"),
             (&["-w", "n2", "run.sh"], "script"),
             (&["--"], "script"),
-            (&["--qos=high", "-w"], "no value"),
+            (&["--excl", "-a1-3"], "one job"),
+            (&["--of-a-plugin", "--array=1-3"], "one job"),
+            (&["--of-a-plugin", "-M", "other"], "cluster"),
+            (&["--help"], "nothing would run"),
+            (&["-V"], "nothing would run"),
         ] {
             let why = check(refused).expect_err("it cannot be had");
             assert!(why.contains(part), "{refused:?}: {why}");

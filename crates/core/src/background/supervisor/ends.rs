@@ -97,7 +97,13 @@ impl Supervisor {
                     if let Some(live) = self.tasks.get(&id) {
                         notification.task.serving = live.serving();
                     }
+                    let is_stall = notification.kind == NotificationKind::Stalled;
                     self.tell_event(id, Event::Notified(notification));
+                    // It may have gone on while this was stored, and that was told before.
+                    let task = self.task(id).filter(|task| is_stall && !task.waits_for_input);
+                    if let Some(task) = task.filter(|task| task.end().is_none()) {
+                        self.tell_event(id, Event::State(task));
+                    }
                 }
             }
         }

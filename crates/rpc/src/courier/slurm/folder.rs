@@ -13,9 +13,11 @@ use meanwhile_core::background::places;
 use meanwhile_core::background::words::reason;
 use meanwhile_shim::map::Map;
 use meanwhile_shim::node::{self, BEAT_BYTES, Beat, NOTE_BYTES, Note};
-use meanwhile_shim::record::{self, HEADER_BYTES, Record};
+use meanwhile_shim::record::{self, HEADER_BYTES, Outcome, Record};
 use meanwhile_shim::spec::Spec;
 use meanwhile_shim::{clock, layout, lock, log, place};
+
+use crate::courier::ends;
 
 /// Bytes of a record as it is made: with room for a short output.
 const RECORD_BYTES: usize = HEADER_BYTES + 8_192;
@@ -86,6 +88,14 @@ impl Shared {
     }
 }
 
+/// Errors that say nothing about the kind of file system.
+const PASSING: [io::ErrorKind; 4] = [
+    io::ErrorKind::StorageFull,
+    io::ErrorKind::QuotaExceeded,
+    io::ErrorKind::PermissionDenied,
+    io::ErrorKind::ReadOnlyFilesystem,
+];
+
 /// Tries what shims need of the file system on which this folder is: locks, FIFOs and shared mappings.
 ///
 /// # Errors
@@ -96,12 +106,13 @@ fn try_folder(folder: &Path) -> Result<(), String> {
     let unique = format!("{}-{}", std::process::id(), clock::wall_ms());
     let name = |what: &str| folder.join(format!(".{what}-{unique}"));
     let (file_name, fifo_name) = (name("trial"), name("fifo"));
-    let refused = |what: &str, error: &io::Error| {
-        format!(
+    let refused = |what: &str, error: &io::Error| match PASSING.contains(&error.kind()) {
+        true => format!("{what} cannot be made in it: {}", reason(error)),
+        false => format!(
             "its file system refuses {what} ({}), which tasks need; expected a file system with POSIX locks, FIFOs \
              and shared mappings, such as NFS 4, or Lustre mounted with `flock`",
             reason(error)
-        )
+        ),
     };
     let tried = || -> Result<(), String> {
         let mut options = OpenOptions::new();
@@ -243,25 +254,35 @@ pub(super) fn look(dir: &Path) -> io::Result<(Beat, Option<(File, Record)>)> {
     }
 }
 
-/// Takes the claim, so that no keeper can begin the task any more. `false`: a keeper has it.
+/// Takes the claim, so that no keeper can begin the task any more, and stores how the task ended, in case this courier
+/// is killed before it has told that. `false`: a keeper has it.
 ///
 /// # Errors
 ///
 /// The file system's: it is not known whether a keeper can begin it.
-pub(super) fn close(dir: &Path) -> io::Result<bool> {
+pub(super) fn close(dir: &Path, outcome: Outcome, message: &str) -> io::Result<bool> {
     let path = dir.join(node::CLAIM);
     let mut options = OpenOptions::new();
     match options.write(true).create_new(true).mode(0o600).open(&path) {
         Ok(mut claim) => {
-            claim.write_all(CLOSED)?;
+            let end = format!("{}\n{message}", ends::state(outcome));
+            claim.write_all(&[CLOSED, end.as_bytes()].concat())?;
             claim.sync_all()?;
             Ok(true)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Ok(fs::read(&path)? == CLOSED)
+            Ok(fs::read(&path)?.starts_with(CLOSED))
         }
         Err(error) => Err(error),
     }
+}
+
+/// How a task ended whose claim a courier has taken; `None`: a keeper has it, or it is not known.
+pub(super) fn closed(dir: &Path) -> Option<(Outcome, String)> {
+    let claim = fs::read(dir.join(node::CLAIM)).ok()?;
+    let end = String::from_utf8_lossy(claim.strip_prefix(CLOSED)?);
+    let (outcome, message) = end.split_once('\n')?;
+    Some((ends::outcome(outcome)?, message.to_owned()))
 }
 
 /// What the job said, if anything.

@@ -208,8 +208,9 @@ impl Job {
             self.end = verdict(known, &self.word);
         }
         // Its job, or another one of the same task, could begin after such an end was told.
-        if self.end.is_some() && !has_end && !was_claimed {
-            match folder::close(&self.dir) {
+        if let Some(end) = self.end.as_ref().filter(|_| !has_end && !was_claimed) {
+            let message = end.cause.as_ref().map_or("", |cause| &cause.message);
+            match folder::close(&self.dir, end.outcome, message) {
                 Ok(is_closed) => (self.is_closed, self.is_claimed) = (is_closed, !is_closed),
                 Err(_) => self.is_closed = false,
             }
@@ -233,7 +234,7 @@ impl Job {
     ///
     /// The file system's: it is not known whether a keeper can start it.
     pub(super) fn end_before(&mut self, outcome: Outcome, message: String) -> io::Result<()> {
-        self.is_closed = folder::close(&self.dir)?;
+        self.is_closed = folder::close(&self.dir, outcome, &message)?;
         self.is_claimed = !self.is_closed;
         self.spec = None;
         if self.is_closed {

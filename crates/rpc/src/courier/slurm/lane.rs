@@ -61,8 +61,8 @@ impl Work {
 
     /// Notes that the courier has the order to stop a task: it must not be handed in.
     fn note_stopped(&mut self, id: &str, params: &Value) {
-        if params["stopped"] == true {
-            self.order_stop(id, params);
+        if params["stop"].is_object() {
+            self.order_stop(id, &params["stop"]);
         }
     }
 
@@ -75,6 +75,10 @@ impl Work {
             (job.spec, job.is_new) = (Some(spec), made == Made::New);
             self.lane.push_back(id.to_owned());
         } else {
+            if let Some((outcome, message)) = folder::closed(&job.dir) {
+                (job.is_closed, job.end) =
+                    (true, Some(super::words::without_end(outcome, message)));
+            }
             job.known_at =
                 folder::job_age(&job.dir).and_then(|age| Instant::now().checked_sub(age));
         }
@@ -94,7 +98,9 @@ impl Work {
         };
         while let Some(id) = self.lane.pop_front() {
             let Some(job) = self.jobs.get(&id) else { continue };
-            let Some(spec) = job.spec.clone() else { continue };
+            // A task that is to be stopped ends without a job, in `carry_out`.
+            let spec = job.spec.clone().filter(|_| job.stop.is_none());
+            let Some(spec) = spec else { continue };
             let (is_new, options) = (job.is_new, self.slurm.options.clone());
             self.submitting = Some(id.clone());
             return self.start(async move {
@@ -175,7 +181,9 @@ impl Work {
         let Some(installation) = params["installation"].as_str() else { return };
         let owns = |spec: &Spec| {
             let token = spec.client_token.as_deref().and_then(|it| it.strip_prefix(installation));
-            token.is_some_and(|rest| rest.starts_with('-'))
+            // A folder that is newer than the list is that of a task of another place with the same directory.
+            let is_listed = params["at"].as_i64().is_none_or(|at| spec.created_ms < at);
+            is_listed && token.is_some_and(|rest| rest.starts_with('-'))
         };
         let is_kept =
             |id: &str| params["ids"].as_array().is_some_and(|ids| ids.iter().any(|it| it == id));

@@ -51,6 +51,10 @@ impl Work {
             return self.stop_without_slurm(id);
         }
         let (number, id) = (job.number.clone(), id.to_owned());
+        if self.silence.is_some() {
+            // The controller has not answered lately, so the command may take long to fail.
+            self.stop_without_slurm(&id);
+        }
         let is_usual = signal == libc::SIGTERM && grace == limits::STOP_GRACE;
         if has_begun && tries == 1 && !is_usual {
             let cause = Cause { actor: Actor::Client, message: String::new() };

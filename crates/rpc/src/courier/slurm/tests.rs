@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use meanwhile_shim::node::{self, Beat};
+use meanwhile_shim::record::Outcome;
 use meanwhile_shim::spec::Spec;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -160,7 +161,8 @@ async fn a_task_that_was_stopped_before_slurm_had_it_is_never_handed_in() {
     assert_eq!(bench.ended()["state"], "stopped");
     assert!(bench.work.again.is_empty() && bench.work.lane.is_empty());
     let claim = fs::read(bench.folder().join(node::CLAIM));
-    assert_eq!(claim.ok().as_deref(), Some(&b"closed\n"[..]));
+    let stopped = &b"closed\nstopped\nit was stopped before Slurm had it"[..];
+    assert_eq!(claim.ok().as_deref(), Some(stopped));
     // `sbatch` had reached it all the same: the job is cancelled once it is seen.
     bench.work.heard(Ok(vec![Bench::row("PENDING", "")]));
     let before = bench.work.under_way.len();
@@ -169,10 +171,48 @@ async fn a_task_that_was_stopped_before_slurm_had_it_is_never_handed_in() {
 
     // The courier was started again, and has the order.
     let mut bench = Bench::new();
-    let params = json!({"command": "true", "clientToken": TOKEN, "stopped": true});
+    let params = json!({"command": "true", "clientToken": TOKEN, "stop": {}});
     bench.request("task/spawn", params);
     assert_eq!(bench.ended()["state"], "stopped");
     assert!(bench.work.lane.is_empty());
+}
+
+#[tokio::test]
+async fn a_courier_that_follows_another_one_ends_a_refused_task_with_its_words() {
+    let mut bench = Bench::new();
+    bench.request("task/spawn", json!({"command": "true", "clientToken": TOKEN}));
+    bench.heard();
+    folder::close(&bench.folder(), Outcome::Exited, "Invalid account").expect("writable");
+    bench.work.jobs.clear();
+    bench.work.lane.clear();
+    bench.request("task/spawn", json!({"command": "true", "clientToken": TOKEN}));
+    let ended = bench.heard()[0].1["task"].clone();
+    assert_eq!(
+        (&ended["state"], &ended["cause"]["message"]),
+        (&json!("exited"), &json!("Invalid account"))
+    );
+    assert!(bench.work.lane.is_empty());
+}
+
+#[tokio::test]
+async fn a_stop_that_was_ordered_before_the_connection_keeps_its_signal_and_its_grace() {
+    let mut bench = Bench::with_job();
+    let stop = json!({"signal": "SIGINT", "graceMs": 60_000});
+    bench.request("task/check", json!({"id": ID, "stop": stop}));
+    let stop = bench.job().stop.as_ref().map(|stop| (stop.signal, stop.grace));
+    assert_eq!(stop, Some((libc::SIGINT, Duration::from_secs(60))));
+}
+
+#[tokio::test]
+async fn a_task_that_is_to_be_stopped_is_not_submitted_although_its_claim_could_not_be_closed() {
+    let mut bench = Bench::new();
+    bench.request("task/spawn", json!({"command": "true", "clientToken": TOKEN}));
+    bench.heard();
+    bench.work.submitting = None;
+    bench.work.order_stop(ID, &json!({}));
+    bench.work.lane.push_back(ID.to_owned());
+    bench.work.hand_in();
+    assert!(bench.work.submitting.is_none() && bench.work.lane.is_empty());
 }
 
 #[tokio::test]

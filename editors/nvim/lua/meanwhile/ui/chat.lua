@@ -455,7 +455,8 @@ local function make(workspace)
         permission.cancel(self.session)
         self:soon()
       elseif state == "failed" then
-        self.loading = false
+        -- No push will end the turn.
+        self.loading, self.running, self.sent = false, false, {}
         self:soon()
       end
     end),
