@@ -427,4 +427,23 @@ mod tests {
             prop_assert_eq!(lines(hits), scan("^a+b", output));
         }
     }
+
+    #[test]
+    fn a_line_that_was_too_long_and_is_redrawn_is_a_new_line() {
+        let long = "x".repeat(LINE_BYTES + 1);
+        let output = format!("{long}\rready\n{long}\r\nready\n");
+        let first = long.len() as u64 + 1;
+        check(
+            "ready",
+            output.as_bytes(),
+            &[(first, "ready"), (first + 8 + long.len() as u64, "ready")],
+        );
+    }
+
+    #[test]
+    fn a_task_has_a_scanner_if_it_has_watches() {
+        let watch = Watch { id: "w".to_owned(), pattern: "a".to_owned(), limit: 1 };
+        assert!(Scanner::for_task(&[]).expect("valid").is_none());
+        assert!(Scanner::for_task(&[watch]).expect("valid").is_some());
+    }
 }
