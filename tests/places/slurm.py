@@ -164,7 +164,7 @@ class Lab:
         return 0
 
     def job(self, id):
-        return self.tool("squeue", "-h", "-t", "all", "-n", f"mw-{id}", "-o", "%i").stdout.split()[-1]
+        return (self.tool("squeue", "-h", "-t", "all", "-n", f"mw-{id}", "-o", "%i").stdout.split() or [""])[-1]
 
     def ended(self, id):
         def over():

@@ -446,4 +446,30 @@ mod tests {
         assert!(Scanner::for_task(&[]).expect("valid").is_none());
         assert!(Scanner::for_task(&[watch]).expect("valid").is_some());
     }
+
+    #[test]
+    fn each_watch_that_has_matched_an_open_line_does_not_match_it_again() {
+        let mut scanner = scanner(&["zzz", "a"]);
+        assert!(scanner.push(0, b"ab").is_empty());
+        assert_eq!(scanner.pause().len(), 1);
+        assert!(scanner.push(2, b"c\n").is_empty());
+    }
+
+    #[test]
+    fn a_line_with_escapes_that_matches_nothing_is_no_hit() {
+        check("zzz", b"\x1b[1mbold\x1b[0m\n", &[]);
+    }
+
+    #[test]
+    fn a_match_longer_than_a_notification_is_shown_from_its_beginning() {
+        let line = format!("{}c{}", "a".repeat(100), "b".repeat(MATCH_LINE_BYTES + 50));
+        let found = scan("cb+", format!("{line}\n").as_bytes());
+        assert_eq!(found, [(0, format!("c{}", "b".repeat(MATCH_LINE_BYTES - 1)))]);
+    }
+
+    #[test]
+    fn a_pattern_may_be_as_long_as_the_limit() {
+        assert!(compile(&"x".repeat(PATTERN_BYTES)).is_ok());
+        assert!(compile(&"x".repeat(PATTERN_BYTES + 1)).is_err());
+    }
 }
