@@ -316,6 +316,24 @@ mod tests {
     }
 
     #[test]
+    fn what_each_state_is_for_others() {
+        for state in ALL.into_iter().chain([Life::Over]) {
+            let [exists, ended, listed, writes] = match state {
+                Life::Asked(..) => [false, false, false, false],
+                Life::Checked(_) => [true, false, false, true],
+                Life::Accepted | Life::Running => [true, false, true, true],
+                Life::Elsewhere { .. } | Life::Recording(_) | Life::Recorded(_) => {
+                    [true, false, true, false]
+                }
+                Life::Survived => [true, true, false, false],
+                Life::Over => [false, true, false, false],
+            };
+            let found = [state.exists(), state.has_ended(), state.is_listed(), state.may_write()];
+            assert_eq!(found, [exists, ended, listed, writes], "{state:?}");
+        }
+    }
+
+    #[test]
     fn a_task_is_accepted_or_refused() {
         let answer = Effect::Answer(R);
         check(
