@@ -50,6 +50,13 @@ fn a_task_whose_sources_differ_at_its_place_has_a_warning_and_runs() {
     let told = changed["shown"]["ended"].as_str().unwrap_or_default();
     assert!(told.starts_with("exited 3 after") && told.contains(said), "{told}");
     sh(&place.there().join("app"), "git commit -q -a -m second");
+    // A working tree inside of the workspace is compared with its own.
+    for dir in [place.lab.file("sub"), place.there().join("app/sub")] {
+        sh(&dir, "git init -q && git commit -q --allow-empty -m inner");
+    }
+    let id = id_of(&daemon.spawn(json!({"command": "true", "on": "build", "cwd": "sub"})));
+    let inner = daemon.exited(&id)["task"].clone();
+    assert_eq!(inner["warning"], Value::Null, "{inner}");
     let id = id_of(&daemon.spawn(json!({"command": "cat", "on": "build", "stdin": "pipe"})));
     // A client hears of it while the task runs.
     let of_it = |push: &Value| push["task"]["id"] == *id && push["task"]["warning"].is_string();

@@ -342,6 +342,7 @@ impl Courier {
         let version = self.contact.version.clone();
         self.note(Contact { lost_since_ms: Some(since), why, needs_you, version, store });
         for id in self.errands.keys().copied().collect::<Vec<_>>() {
+            self.give_up_comparing(id, "the connection was lost");
             self.fetched_what_there_is(id);
             if self.errands.get(&id).is_some_and(|errand| errand.ended) {
                 // The rest of its output is fetched when a client asks for it.

@@ -122,6 +122,18 @@ pub fn map(
     Ok(below.map_or_else(|| cwd.to_owned(), |below| Path::new("~").join(below)))
 }
 
+/// The directory here that corresponds to one at a place: the reverse of [`map`].
+pub fn unmap(place: &Place, workspace: &Path, there: &Path, home: Option<&Path>) -> PathBuf {
+    let (root, here) = match &place.workspace {
+        Some(root) => (Path::new(root), Some(workspace)),
+        None => (Path::new("~"), home),
+    };
+    match (there.strip_prefix(root), here) {
+        (Ok(inside), Some(here)) => here.join(inside),
+        (Ok(_), None) | (Err(_), _) => there.to_owned(),
+    }
+}
+
 /// Finds the place of this name.
 ///
 /// # Errors
@@ -273,6 +285,15 @@ mod tests {
         check(&set, "/tmp", Err("outside of the workspace"));
         check(&Place::default(), "/users/you/src/app", Ok("~/src/app"));
         check(&Place::default(), "/srv/app", Ok("/srv/app"));
+        for (place, cwd) in [
+            (&set, "/users/you/src/app"),
+            (&set, "/users/you/src/app/crates/core"),
+            (&Place::default(), "/users/you/src/app"),
+            (&Place::default(), "/srv/app"),
+        ] {
+            let there = map(place, workspace, Path::new(cwd), Some(home)).expect("inside");
+            assert_eq!(unmap(place, workspace, &there, Some(home)), Path::new(cwd));
+        }
     }
 
     #[test]

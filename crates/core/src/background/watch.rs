@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_with_escapes_that_matches_nothing_is_no_hit() {
+    fn a_line_with_escapes_that_matches_nothing_does_not_hit() {
         check("zzz", b"\x1b[1mbold\x1b[0m\n", &[]);
     }
 

@@ -16,9 +16,17 @@ impl Courier {
     /// Asks the place for the state of its sources, if it is to be compared.
     pub(super) fn compare(&mut self, id: TaskId) {
         let Some(errand) = self.errands.get(&id) else { return };
-        if errand.to_compare().is_some() {
+        let is_asked = self.pending.values().any(|what| *what == What::Sources(id));
+        if errand.to_compare().is_some() && !is_asked {
             let params = json!({"cwd": tasks::cwd(&errand.spec)});
             self.request(What::Sources(id), "workspace/sources", &params);
+        }
+    }
+
+    /// Records an end that waits for the comparison, without it.
+    pub(super) fn give_up_comparing(&mut self, id: TaskId, why: &str) {
+        if self.errands.get(&id).is_some_and(|errand| errand.end.is_some()) {
+            self.compared(id, Err(json!({"message": why})));
         }
     }
 

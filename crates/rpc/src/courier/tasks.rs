@@ -129,6 +129,8 @@ impl Courier {
 
     /// Sends the next request for a task: a spawn, a check, or a read of missing output.
     pub(super) fn go_on(&mut self, id: TaskId) {
+        // First, so that the task has not changed the sources yet.
+        self.compare(id);
         let Way::Open(link) = &self.way else { return };
         let Some(errand) = self.errands.get_mut(&id) else { return };
         let hold = |params: &mut Value| {
@@ -139,13 +141,9 @@ impl Courier {
         match (&errand.remote, errand.ended) {
             (_, true) => self.fill(id),
             (Some(remote), false) => {
-                let compares = errand.to_compare().is_some();
                 let mut params = json!({"id": remote, "tailBytes": 0});
                 hold(&mut params);
                 self.request(What::Check(id), "task/check", &params);
-                if compares {
-                    self.compare(id);
-                }
             }
             (None, false) => {
                 let mut params = spawn_params(&errand.spec, &format!("{}-{id}", self.installation));

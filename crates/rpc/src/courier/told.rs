@@ -191,7 +191,6 @@ impl Courier {
         let Some(remote) = task["id"].as_str() else { return };
         errand.note_remote(remote);
         self.there.insert(remote.to_owned(), id);
-        self.compare(id);
         self.standing(id, task);
         self.drain();
     }
@@ -231,7 +230,8 @@ impl Courier {
             }
             Some("exited" | "stopped" | "timedOut" | "lost") => {
                 // Its notification has the preview too, and is fetched next.
-                errand.end = Some((task.clone(), Value::Null));
+                let preview = errand.end.take().map_or(Value::Null, |(_, preview)| preview);
+                errand.end = Some((task.clone(), preview));
                 self.drain();
             }
             _ => {}
@@ -274,6 +274,7 @@ impl Courier {
 
     /// Ends a task that the place had accepted and no longer knows.
     pub(super) fn unknown(&mut self, id: TaskId) {
+        self.give_up_comparing(id, "the place no longer knows the task");
         let Some(errand) = self.errands.get_mut(&id) else { return };
         let total = errand.total();
         let message = format!("place `{}` no longer knows the task", self.name);

@@ -50,6 +50,10 @@ fn of_an_engine(advice: &str) -> Error {
     Error::Invalid { field: "resources".to_owned(), message }
 }
 
+fn home() -> Option<PathBuf> {
+    std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute())
+}
+
 impl Background {
     /// Refuses resources if the place is not a batch system.
     pub(super) fn check_resources(&self, name: &str, asked: &Resources) -> Result<(), Error> {
@@ -69,23 +73,24 @@ impl Background {
         cwd: &Path,
     ) -> Result<(PathBuf, Option<String>), Error> {
         let place = places::find(&self.settings.places, name)?;
-        let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
-        let there = places::map(place, &self.workspace, cwd, home.as_deref());
+        let there = places::map(place, &self.workspace, cwd, home().as_deref());
         let there = there.map_err(|message| Error::Invalid { field: "cwd".to_owned(), message })?;
-        Ok((there, self.prepare(name).await?))
+        let sources = self.prepare(name, &there).await?;
+        Ok((there, sources))
     }
 
     /// Runs the `before` command of a place, if it has one. Then reads the state of the sources, if they are to be
     /// compared with those at the place.
-    pub(super) async fn prepare(&self, name: &str) -> Result<Option<String>, Error> {
+    pub(super) async fn prepare(&self, name: &str, there: &Path) -> Result<Option<String>, Error> {
         let place = places::find(&self.settings.places, name)?.clone();
         let check = place.check;
+        let here = places::unmap(&place, &self.workspace, there, home().as_deref());
         if !place.before.is_empty() {
             self.run_before(name, place).await?;
         }
         match check {
             None => Ok(None),
-            Some(Check::Git) => match Sources::of(self.workspace.clone()).await {
+            Some(Check::Git) => match Sources::of(here).await {
                 Ok(sources) => Ok(Some(sources.to_words())),
                 Err(why) => Err(Error::Invalid {
                     field: "on".to_owned(),

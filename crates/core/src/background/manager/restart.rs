@@ -43,7 +43,7 @@ impl Background {
         self.set_limit(&mut spec.line);
         match &spec.place {
             None => check_directory(&spec.cwd, &spec.command)?,
-            Some(place) => spec.sources = self.prepare(place).await?,
+            Some(place) => spec.sources = self.prepare(place, &spec.cwd).await?,
         }
         match self.stop(id, how).await {
             Ok(task) if !task.survivors.is_empty() => {
