@@ -180,6 +180,10 @@ mod tests {
             let tail = tail_end(text.as_bytes());
             assert_eq!(std::str::from_utf8(tail).map(str::len), Ok(kept));
         }
+        // A short one may begin there, too, if the output before it was not kept.
+        for from in 1..3 {
+            assert_eq!(tail_end(&"€@x".as_bytes()[from..]), b"@x");
+        }
     }
 
     #[test]
