@@ -123,12 +123,19 @@ fn a_second_task_waits_for_the_end_of_the_first_and_is_shown_so() {
 fn a_client_that_asks_for_it_is_told_that_a_turn_has_come_and_no_other_is() {
     let lab = lab(1);
     let gate = lab.gate("gate");
-    let asks = lab.start().options(json!({ "notify": ["began", "of a version to come"] })).go();
+    let notify = ["began", "of a version to come"];
+    let asks = lab.start().options(json!({ "notify": notify, "states": ["queued"] })).go();
     let other = lab.daemon();
     other.call("task/check", json!({}));
     let (first, _) = hold(&lab, &asks, "first");
     let own = id_of(&spawn(&asks, "true"));
     let far = id_of(&spawn(&other, "true"));
+    // A client that did not know that a task waited is not told that its turn has come.
+    eventually("the task of the other daemon to be seen waiting", || {
+        let listed = asks.call("task/check", json!({}))["tasks"].clone();
+        let is_it = |task: &Value| task["id"] == *far && task["state"] == "queued";
+        listed.as_array()?.iter().any(is_it).then_some(())
+    });
     gate.open();
     for id in [&own, &far] {
         asks.push("task/started", |push| push["task"]["id"] == **id);

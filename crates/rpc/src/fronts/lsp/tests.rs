@@ -126,7 +126,7 @@ async fn the_handshake_is_that_of_the_protocol() {
     );
     let ours = &capabilities["experimental"]["meanwhile"];
     assert_eq!(ours["protocolVersion"], 1);
-    assert_eq!(ours["methods"].as_array().unwrap().len(), 29);
+    assert_eq!(ours["methods"].as_array().unwrap().len(), 30);
     assert_eq!(ours["notifications"].as_array().unwrap().len(), 15);
     assert_eq!(ours["limits"]["messageBytes"], 16 << 20);
     assert_eq!(ours["limits"]["waitingRequests"], 1_024);
