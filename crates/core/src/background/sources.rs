@@ -66,8 +66,8 @@ impl Sources {
     ///
     /// # Errors
     ///
-    /// A sentence that says why Git cannot tell: it is not installed, this is not a working tree, a file cannot be
-    /// read, or Git has not answered for 30 s.
+    /// A sentence that says why Git cannot tell: it is not installed, this is not a working tree, or the answer has
+    /// taken more than 30 s.
     pub async fn of(dir: PathBuf) -> Result<Self, String> {
         let running = Arc::new(AtomicI32::new(0));
         let reader = Reader(running.clone());
@@ -195,8 +195,11 @@ fn add(sum: &mut crc32fast::Hasher, file: &Path) {
         let target = fs::read_link(file).unwrap_or_default();
         return sum.update(target.as_os_str().as_bytes());
     }
+    if !about.is_file() {
+        return;
+    }
     sum.update(&about.len().to_le_bytes());
-    let Some(file) = about.is_file().then(|| File::open(file).ok()).flatten() else { return };
+    let Ok(file) = File::open(file) else { return };
     let (mut rest, mut piece) = (file.take(FILE_BYTES), [0; 64 << 10]);
     while let Ok(len @ 1..) = rest.read(&mut piece) {
         sum.update(&piece[..len]);
