@@ -49,6 +49,14 @@ impl Cluster {
         self.place.lab.root().join("cluster").join(name)
     }
 
+    /// A cluster in which jobs wait, and a daemon.
+    fn held() -> (Self, Daemon) {
+        let cluster = Self::new();
+        cluster.behave("held", true);
+        let daemon = cluster.daemon();
+        (cluster, daemon)
+    }
+
     /// Switches a behaviour of the cluster on or off.
     fn behave(&self, how: &str, is: bool) {
         match is {
@@ -118,6 +126,13 @@ fn cause(told: &Value) -> (Value, String) {
     (cause["actor"].clone(), cause["message"].as_str().unwrap_or_default().to_owned())
 }
 
+/// Waits until Slurm says that the job waits for nodes.
+fn until_it_waits(daemon: &Daemon, id: &str) {
+    eventually("it waits", || {
+        (daemon.check(id)["queued"]["reason"]["why"] == "Resources").then_some(())
+    });
+}
+
 #[test]
 fn a_task_at_a_cluster_is_reported_like_a_local_one() {
     let cluster = Cluster::new();
@@ -151,9 +166,7 @@ fn a_task_at_a_cluster_is_reported_like_a_local_one() {
 
 #[test]
 fn a_job_that_waits_says_why_and_never_runs_once_it_is_stopped() {
-    let cluster = Cluster::new();
-    cluster.behave("held", true);
-    let daemon = cluster.daemon();
+    let (cluster, daemon) = Cluster::held();
     let id = spawn(&daemon, "touch ran");
     let of_it = |push: &Value| push["task"]["queued"]["reason"]["why"] == "Resources";
     let task = daemon.push("task/state", of_it)["task"].clone();
@@ -273,13 +286,9 @@ fn a_job_whose_id_was_not_recorded_is_found_by_its_name() {
 
 #[test]
 fn a_job_that_a_controller_has_lost_is_submitted_again() {
-    let cluster = Cluster::new();
-    cluster.behave("held", true);
-    let daemon = cluster.daemon();
+    let (cluster, daemon) = Cluster::held();
     let id = spawn(&daemon, "echo once >> ran");
-    eventually("the reason is known", || {
-        (daemon.check(&id)["queued"]["reason"]["why"] == "Resources").then_some(())
-    });
+    until_it_waits(&daemon, &id);
     // The controller was killed before it stored the job. The accounting lists such a job as running for ever.
     let row = format!("1|RUNNING|n1|mw-{id}\n");
     fs::write(cluster.file("accounting"), row).expect("the test's directory is writable");
@@ -314,18 +323,14 @@ fn a_shim_that_is_killed_on_the_node_loses_nothing() {
 
 #[test]
 fn a_deadline_counts_from_the_start_on_the_node_whatever_happens_to_its_shim() {
-    let cluster = Cluster::new();
-    cluster.behave("held", true);
-    let daemon = cluster.daemon();
+    let (cluster, daemon) = Cluster::held();
     let gate = Gate::new(&cluster.place.lab.file("gate"));
     let hour = 3_600_000;
     let command = "echo ready; read x < gate; exit 6";
     let params = json!({"command": command, "on": "gpu", "deadlineMs": hour});
     let id = id_of(&daemon.spawn(params));
     let spec = cluster.folder(&id).join("spec");
-    eventually("it waits", || {
-        (daemon.check(&id)["queued"]["reason"]["why"] == "Resources").then_some(())
-    });
+    until_it_waits(&daemon, &id);
     // It has waited for five hours.
     let mut waited = Spec::parse(&fs::read(&spec).expect("it is there")).expect("it is a spec");
     waited.created_ms -= 5 * hour;
@@ -396,13 +401,9 @@ fn a_task_that_is_stopped_while_the_cluster_is_away_never_runs() {
 
 #[test]
 fn a_job_that_no_shim_can_run_ends_with_the_reason() {
-    let cluster = Cluster::new();
-    cluster.behave("held", true);
-    let daemon = cluster.daemon();
+    let (cluster, daemon) = Cluster::held();
     let id = spawn(&daemon, "touch ran");
-    eventually("it waits", || {
-        (daemon.check(&id)["queued"]["reason"]["why"] == "Resources").then_some(())
-    });
+    until_it_waits(&daemon, &id);
     // In the place of a FIFO, which its file system refuses.
     fs::create_dir(cluster.folder(&id).join("ctl")).expect("the test's directory is writable");
     cluster.behave("held", false);
@@ -412,13 +413,9 @@ fn a_job_that_no_shim_can_run_ends_with_the_reason() {
 
 #[test]
 fn a_courier_whose_file_server_does_not_answer_ends_when_it_is_asked_to() {
-    let cluster = Cluster::new();
-    cluster.behave("held", true);
-    let daemon = cluster.daemon();
+    let (cluster, daemon) = Cluster::held();
     let id = spawn(&daemon, "true");
-    eventually("it waits", || {
-        (daemon.check(&id)["queued"]["reason"]["why"] == "Resources").then_some(())
-    });
+    until_it_waits(&daemon, &id);
     // A read of this FIFO waits, like one of a file on such a server.
     let claim = cluster.folder(&id).join("claim");
     nix::unistd::mkfifo(&claim, nix::sys::stat::Mode::S_IRWXU).expect("it can be made");

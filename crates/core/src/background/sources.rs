@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 
 use crate::background::words::{one_line, reason};
 
@@ -53,7 +54,7 @@ const SET: [(&str, &str); 4] = [
 const SHORT: usize = 9;
 
 /// The state of a working tree. Ignored files do not count, nor does what is staged.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Sources {
     /// The commit that is checked out; `None`: there is no commit yet.
     pub head: Option<String>,
@@ -83,19 +84,6 @@ impl Sources {
                 Err(format!("Git has not answered within {} s", PATIENCE.as_secs()))
             }
         }
-    }
-
-    /// The state as one word for each member, `-` if there is none. [`Sources::parse`] reads it.
-    pub fn to_words(&self) -> String {
-        let word = |it: &Option<String>| it.clone().unwrap_or_else(|| "-".to_owned());
-        format!("{} {}", word(&self.head), word(&self.changes))
-    }
-
-    /// Parses what [`Sources::to_words`] returned; `None` for anything else.
-    pub fn parse(words: &str) -> Option<Self> {
-        let (head, changes) = words.split_once(' ')?;
-        let word = |it: &str| Some(it.to_owned()).filter(|it| it != "-");
-        Some(Self { head: word(head), changes: word(changes) })
     }
 
     /// Says how the sources here differ from those at a place; `None` if they are the same.
@@ -152,7 +140,11 @@ impl Reader {
             sum.update(path);
             if file.join(".git").exists() {
                 // A submodule, or another working tree inside of this one.
-                sum.update(self.read(&file)?.to_words().as_bytes());
+                let Sources { head, changes } = self.read(&file)?;
+                for word in [head, changes] {
+                    sum.update(word.unwrap_or_default().as_bytes());
+                    sum.update(b"\0");
+                }
             } else {
                 add(&mut sum, &file);
             }
@@ -244,7 +236,6 @@ mod tests {
         sh(there.path(), &format!("{change}; git add -A"));
         let (one, other) = both();
         assert!(one.changes.is_some() && one.differs(&other).is_none(), "{one:?} {other:?}");
-        assert_eq!(Sources::parse(&one.to_words()), Some(one.clone()));
         // A file that is as in the commit, whatever is staged of it, has not changed.
         let staged = tree();
         sh(staged.path(), "echo b > a; git add a; printf a > a; git rm -q --cached b; git add b");

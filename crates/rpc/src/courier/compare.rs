@@ -8,16 +8,14 @@ use serde_json::{Value, json};
 
 use super::told::Output;
 use super::{Courier, What, tasks};
-
-/// The JSON-RPC code for a method that the server does not have.
-const UNKNOWN_METHOD: i64 = -32601;
+use crate::wire::Error;
 
 impl Courier {
     /// Asks the place for the state of its sources, if it is to be compared.
     pub(super) fn compare(&mut self, id: TaskId) {
         let Some(errand) = self.errands.get(&id) else { return };
-        let is_asked = self.pending.values().any(|what| *what == What::Sources(id));
-        if errand.to_compare().is_some() && !is_asked {
+        let is_asked = || self.pending.values().any(|what| *what == What::Sources(id));
+        if errand.to_compare().is_some() && !is_asked() {
             let params = json!({"cwd": tasks::cwd(&errand.spec)});
             self.request(What::Sources(id), "workspace/sources", &params);
         }
@@ -35,17 +33,16 @@ impl Courier {
         let Some(errand) = self.errands.get_mut(&id) else { return };
         let Some(here) = errand.to_compare() else { return };
         let unknown = |why: &str| format!("the sources could not be compared: {why}");
-        let sources = match (outcome, Sources::parse(here)) {
-            (Ok(there), Some(here)) => {
-                let word = |name: &str| there[name].as_str().map(str::to_owned);
-                let there = Sources { head: word("head"), changes: word("changes") };
-                here.differs(&there).unwrap_or_else(|| SAME.to_owned())
-            }
-            (Err(error), _) if error["code"] == UNKNOWN_METHOD => {
+        let here = serde_json::from_str::<Sources>(here);
+        let sources = match outcome.map(serde_json::from_value::<Sources>) {
+            Ok(there) => match (here, there) {
+                (Ok(here), Ok(there)) => here.differs(&there).unwrap_or_else(|| SAME.to_owned()),
+                (Err(error), _) | (_, Err(error)) => unknown(&error.to_string()),
+            },
+            Err(error) if error["code"] == Error::METHOD_NOT_FOUND => {
                 unknown("`meanwhile` is older there")
             }
-            (Err(error), _) => unknown(error["message"].as_str().unwrap_or("no reason was given")),
-            (Ok(_), None) => unknown("what was stored at the spawn cannot be read"),
+            Err(error) => unknown(error["message"].as_str().unwrap_or("no reason was given")),
         };
         if errand.note_sources(sources) {
             self.ring(Kind::Changed, id);

@@ -26,8 +26,8 @@ const ACTORS: [(&str, Actor); 8] = [
     ("engine", Actor::Engine),
 ];
 
-fn of_name<T: Copy>(table: &[(&str, T)], name: &Value) -> Option<T> {
-    table.iter().find(|(known, _)| name == known).map(|(_, value)| *value)
+fn of_name<T: Copy>(table: &[(&str, T)], name: &str) -> Option<T> {
+    table.iter().find(|(known, _)| name == *known).map(|(_, value)| *value)
 }
 
 fn name_of<T: PartialEq>(table: &[(&'static str, T)], value: T) -> &'static str {
@@ -36,7 +36,7 @@ fn name_of<T: PartialEq>(table: &[(&'static str, T)], value: T) -> &'static str 
 
 /// The outcome of this name.
 pub(super) fn outcome(name: &str) -> Option<Outcome> {
-    OUTCOMES.iter().find(|(known, _)| *known == name).map(|(_, outcome)| *outcome)
+    of_name(&OUTCOMES, name)
 }
 
 /// The name of an outcome on the wire.
@@ -56,13 +56,14 @@ pub(super) fn of(task: &Value) -> Option<End> {
         (None, Some(name)) => signal::number(name).map_or(Exit::Unknown, Exit::Signal),
         (None, None) => Exit::Unknown,
     };
-    let cause = of_name(&ACTORS, &task["cause"]["actor"]).map(|actor| Cause {
-        actor,
-        message: task["cause"]["message"].as_str().unwrap_or_default().to_owned(),
-    });
+    let cause =
+        of_name(&ACTORS, task["cause"]["actor"].as_str().unwrap_or_default()).map(|actor| Cause {
+            actor,
+            message: task["cause"]["message"].as_str().unwrap_or_default().to_owned(),
+        });
     let at = task["endedAt"].as_str().and_then(|at| humantime::parse_rfc3339(at).ok());
     Some(End {
-        outcome: of_name(&OUTCOMES, &task["state"])?,
+        outcome: outcome(task["state"].as_str()?)?,
         exit,
         cause,
         at_ms: Timestamp::from(at.unwrap_or_else(SystemTime::now)).0,

@@ -98,7 +98,7 @@ impl Courier {
 
     /// Records the notifications of the place, and then acknowledges them there.
     pub(super) fn drained(&mut self, result: &Value) {
-        let mut through = None;
+        let (mut through, mut is_waiting) = (None, false);
         for notification in result["notifications"].as_array().into_iter().flatten() {
             let remote = notification["task"]["id"].as_str().unwrap_or_default();
             let is_known = self.there.contains_key(remote);
@@ -107,12 +107,16 @@ impl Courier {
                 // The notification may be about a task whose spawn has not been answered yet.
                 break;
             }
+            // An end that waits here is not acknowledged, so what is behind it comes again. Ends need not wait for it.
+            if is_waiting && notification["kind"] != "exited" {
+                continue;
+            }
             self.told(notification);
             let waits = self.there.get(remote).and_then(|id| self.errands.get(id));
-            if waits.is_some_and(|errand| !errand.ended && errand.end.is_some()) {
-                break;
+            is_waiting |= waits.is_some_and(|errand| !errand.ended && errand.end.is_some());
+            if !is_waiting {
+                through = notification["seq"].as_u64();
             }
-            through = notification["seq"].as_u64();
         }
         if let Some(through) = through {
             let params = json!({"queue": self.queue(), "through": through});

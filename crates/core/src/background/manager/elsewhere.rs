@@ -91,7 +91,7 @@ impl Background {
         match check {
             None => Ok(None),
             Some(Check::Git) => match Sources::of(here).await {
-                Ok(sources) => Ok(Some(sources.to_words())),
+                Ok(sources) => Ok(serde_json::to_string(&sources).ok()),
                 Err(why) => Err(Error::Invalid {
                     field: "on".to_owned(),
                     message: format!(
