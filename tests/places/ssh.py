@@ -211,16 +211,18 @@ def is_set_up_as_the_page_says(lab):
         assert out.returncode == 1 and words in out.stderr, (words, out)
     out = lab.cli("place", "add", "bad", "--", *lab.ssh, "no-such-meanwhile", "serve")
     assert out.returncode == 1 and "not found" in out.stderr, out
-    # If the program is missing at the place, `--copy` copies it, and the copy works.
-    out = lab.cli("place", "add", "copied", "--copy", "--", *lab.ssh, "meanwhile", "serve")
-    assert out.returncode == 0 and "answered in" in out.stdout, out
+    # If the program is missing at the place, `--copy` copies it, or the build in a file, and the copy works.
+    for copy in ("--copy", f"--copy={BIN}"):
+        out = lab.cli("place", "add", "copied", copy, "--", *lab.ssh, "meanwhile", "serve")
+        assert out.returncode == 0 and "answered in" in out.stdout, out
     # Another build can be copied, if it runs there.
-    for build, words in (("/no/such/build", "no such file"), ("/bin/false", "was not copied to `other`")):
+    for build, words in (("/no/such/build", "no such file"), ("/bin/false", "it does not run there")):
         out = lab.cli("place", "add", "other", f"--copy={build}", "--", *lab.ssh, "meanwhile", "serve")
         assert out.returncode == 1 and words in out.stderr, (build, out)
     # The sshd may take the home directory of the account instead of the one that the lab has set.
     homes = [lab.there, pwd.getpwuid(os.getuid()).pw_dir]
     copies = [os.path.join(home, ".local/bin/meanwhile") for home in homes]
+    assert not any(os.path.exists(f"{copy}.new") for copy in copies)
     os.remove(wait("the copy", lambda: next(filter(os.path.exists, copies), None)))
     lab.cli("place", "remove", "copied")
 

@@ -14,7 +14,7 @@ use crate::background::ledger::{Cursor, Finish};
 use crate::background::live::Live;
 use crate::background::live::life::{Life, Step};
 use crate::background::store::Store;
-use crate::background::task::{NotificationKind, TaskId};
+use crate::background::task::{NotificationKind, Task, TaskId};
 use crate::background::watch::Scanner;
 use crate::error::{Error, StoreFault, StoreFaultKind};
 
@@ -100,8 +100,9 @@ impl Supervisor {
                     let is_stall = notification.kind == NotificationKind::Stalled;
                     self.tell_event(id, Event::Notified(notification));
                     // It may have gone on while this was stored, and that was told before.
-                    let task = self.task(id).filter(|task| is_stall && !task.waits_for_input);
-                    if let Some(task) = task.filter(|task| task.end().is_none()) {
+                    let goes_on = |task: &Task| !task.waits_for_input && task.end().is_none();
+                    let task = is_stall.then(|| self.task(id)).flatten();
+                    if let Some(task) = task.filter(goes_on) {
                         self.tell_event(id, Event::State(task));
                     }
                 }

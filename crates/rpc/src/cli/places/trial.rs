@@ -161,7 +161,8 @@ pub(crate) fn copy(way: &[String], build: &Path) -> Result<String, String> {
     let script = format!(
         "set -e; test \"$(uname -sm)\" = 'Linux {arch}' || {{ echo \"it is $(uname -sm), and this program is for \
          Linux {arch}\" >&2; exit 1; }}; mkdir -p .local/bin; cat > {there}.new; chmod 755 {there}.new; \
-         ./{there}.new --version; mv {there}.new {there}",
+         ./{there}.new --version || {{ rm {there}.new; echo 'it does not run there' >&2; exit 1; }}; mv {there}.new \
+         {there}",
         arch = std::env::consts::ARCH,
     );
     let [program, arguments @ ..] = way else {
