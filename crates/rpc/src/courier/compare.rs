@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 use super::told::Output;
 use super::{Courier, What, tasks};
-use crate::wire::Error;
+
+/// The code of JSON-RPC 2.0 for a method that the server does not have.
+const METHOD_NOT_FOUND: i64 = -32601;
 
 impl Courier {
     /// Asks the place for the state of its sources, if it is to be compared.
@@ -39,7 +41,7 @@ impl Courier {
                 (Ok(here), Ok(there)) => here.differs(&there).unwrap_or_else(|| SAME.to_owned()),
                 (Err(error), _) | (_, Err(error)) => unknown(&error.to_string()),
             },
-            Err(error) if error["code"] == Error::METHOD_NOT_FOUND => {
+            Err(error) if error["code"] == METHOD_NOT_FOUND => {
                 unknown("`meanwhile` is older there")
             }
             Err(error) => unknown(error["message"].as_str().unwrap_or("no reason was given")),
